@@ -1,0 +1,5 @@
+"""The one error a user can cause; the command line turns it into one line on stderr and exit code 2."""
+
+
+class InputError(Exception):
+    """The user's input is wrong. The message is one line: the file, what was found, what was expected."""

@@ -1,0 +1,47 @@
+"""Writing without ever losing what was there: a temporary name first, then a rename."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pclmix.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed to `path` on success, removed on failure.
+
+    The temporary name keeps all suffixes (`.nii.gz`), because writers choose the format by them.
+    Raises `InputError` when the disk refuses (full, read-only); `path` is then as it was before.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write ({error.strerror or error}), expected a writable disk with room") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def claim_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Path:
+    """Make `path` an output folder; refuse a non-empty one unless told to overwrite or resume it.
+
+    With `overwrite` the old content is removed. Raises `InputError` if `path` is a file or not empty.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: found a file, expected a folder for the output")
+    if path.is_dir() and any(path.iterdir()) and not resume:
+        if not overwrite:
+            raise InputError(f"{path}: the output folder is not empty, expected an empty one (or --overwrite)")
+        shutil.rmtree(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot make the output folder ({error.strerror or error})") from error
+    return path
