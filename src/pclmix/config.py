@@ -1,0 +1,267 @@
+"""Every setting, validated once: presets, a user's overrides, and the plan that travels with a model.
+
+Two trees. `Settings` says how to train; it comes from a preset and `--set key=value` overrides. `Plan` says what the
+network expects of an image; the planner derives it from the data set and it is saved beside the weights.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pclmix.errors import InputError
+from pclmix.files import atomic_path
+
+PLAN_VERSION = 1
+
+T = TypeVar("T", bound="Tree")
+
+
+class Tree(BaseModel):
+    """A strict, immutable settings table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NetworkSettings(Tree):
+    """Shape of the dual-decoder network (method.md, "Network")."""
+
+    encoder: Literal["plain", "resnet18", "resnet50"] = "plain"
+    weights: str = ""
+    """ImageNet weights for a ResNet: a file (torchvision state dict), "download", or "" for random initialisation."""
+    norm: Literal["batch", "group"] = "batch"
+    swin_width: int = Field(96, ge=8)
+    """Channels of the Swin decoder at stride 4; they double a level. The heads are width / 32 a level, at least 1."""
+    window: int = Field(7, ge=2)
+    embedding: int = Field(256, ge=2)
+
+
+class MethodSettings(Tree):
+    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency."""
+
+    auxiliary: float = Field(0.4, ge=0)
+    """Weight of the transformer decoder [λ_t]."""
+    contrastive: float = Field(0.1, ge=0)
+    """Weight of the pixel contrast [λ_ctr]."""
+    consistent: float = Field(1.0, ge=0)
+    """Weight of both consistencies [λ_con]."""
+    temperature: float = Field(0.07, gt=0)
+    queue: int = Field(500, ge=1)
+    """Keys a class in the memory [M]."""
+    anchors: int = Field(1024, ge=1)
+    anchors_per_class: int = Field(100, ge=1)
+    """Most anchors of one class of one image."""
+    box_area: float = Field(0.2, gt=0, lt=1)
+    contrast_warmup: float = Field(1 / 60, ge=0, le=1)
+    """Fraction of the training after which the contrast loss begins."""
+    mix: bool = True
+    contrast: bool = True
+    consistency: bool = True
+
+
+class OptimizerSettings(Tree):
+    """Polynomial decay (1 - t/T)^power; `warmup` is the fraction of T over which the rate rises linearly."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    power: float = Field(0.9, ge=0)
+    warmup: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float = Field(0.0, ge=0)
+    """Largest gradient norm; 0 leaves gradients alone."""
+
+
+class AugmentSettings(Tree):
+    """Ranges that every paired augmentation draws from. `right_angles` is the published recipe: rot90 + flip, else a
+    rotation by up to `rotation` degrees."""
+
+    right_angles: bool = False
+    flip: bool = True
+    rotation: float = Field(30.0, ge=0, le=180)
+    """Degrees, either way."""
+    scale: float = Field(0.25, ge=0, lt=1)
+    """Zoom between 1 - scale and 1 + scale."""
+    gamma: float = Field(0.3, ge=0, lt=1)
+    contrast: float = Field(0.25, ge=0, lt=1)
+    brightness: float = Field(0.2, ge=0)
+    """In standard deviations of the image."""
+    noise: float = Field(0.1, ge=0)
+    """Largest standard deviation of added Gaussian noise, in standard deviations of the image."""
+    blur: float = Field(0.8, ge=0)
+    """Largest sigma of a Gaussian blur, pixels."""
+
+
+class PlannerSettings(Tree):
+    """Compute budget within which the planner chooses; every value it derives can be fixed here (0 = derive)."""
+
+    pixels: int = Field(160 * 160, ge=32 * 32)
+    """Most pixels of a training crop."""
+    batch: int = Field(12, ge=2)
+    spacing: float = Field(0.0, ge=0)
+    """In-plane spacing in mm; 0 derives it from the data set."""
+    crop: int = Field(0, ge=0)
+    """Side of a square crop in pixels; 0 derives it."""
+    depth: int = Field(0, ge=0, le=7)
+    """Levels of the plain encoder; 0 derives it."""
+
+
+class TrainSettings(Tree):
+    """The loop's settings."""
+
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """auto: bf16 where the device computes it natively, else fp32."""
+    ema: float = Field(0.02, ge=0, lt=1)
+    """Averaging window of the weights as a fraction of T; 0 keeps the last weights."""
+    validations: int = Field(6, ge=1)
+    """Validations in a run, the last one at the end."""
+    statistics_batches: int = Field(60, ge=1)
+    """Unmixed batches over which batch-norm statistics are re-estimated before a model is used."""
+    steps: int = Field(60_000, ge=1)
+    """T, where neither --steps nor --minutes is given."""
+    foreground: float = Field(0.7, ge=0, le=1)
+    """Share of the crops that are placed round annotated foreground; the rest lies anywhere in the slice."""
+
+
+class Settings(Tree):
+    """How to train. Saved as `settings.toml` in the run folder."""
+
+    preset: str = "cpu"
+    network: NetworkSettings = NetworkSettings()
+    method: MethodSettings = MethodSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    augment: AugmentSettings = AugmentSettings()
+    planner: PlannerSettings = PlannerSettings()
+    train: TrainSettings = TrainSettings()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "cpu": {
+        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
+        "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
+        "planner": {"pixels": 128 * 128, "batch": 8},
+        "train": {"steps": 3000},
+    },
+    "gpu": {
+        "network": {"encoder": "resnet50", "swin_width": 96},
+        "optimizer": {"name": "adamw", "rate": 1e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
+        "planner": {"pixels": 256 * 256, "batch": 24},
+        "train": {"steps": 20_000, "validations": 10},
+    },
+    "paper": {
+        "network": {"encoder": "resnet50", "weights": "download", "swin_width": 96},
+        "optimizer": {"name": "sgd", "rate": 0.03, "momentum": 0.9, "weight_decay": 1e-4},
+        "augment": {
+            "right_angles": True, "rotation": 20.0, "scale": 0.0, "gamma": 0.0, "contrast": 0.0,
+            "brightness": 0.0, "noise": 0.0, "blur": 0.0,
+        },
+        "planner": {"crop": 224, "batch": 12},
+        "train": {"steps": 60_000, "validations": 20},
+    },
+}  # fmt: skip
+
+
+class Plan(Tree):
+    """What the network expects of an image and what it gives back. Saved as `plan.toml` and inside the model file.
+
+    `classes` maps name to label value, background 0, consecutive. `spacing` is in plane, mm (row, column).
+    `intensity` holds one entry a channel: "zscore" (each volume by its own mean and standard deviation) or
+    "ct" (clip to `clip[c]`, then shift and scale by `statistics[c]` = (mean, standard deviation) of the data set).
+    """
+
+    version: int = PLAN_VERSION
+    channels: tuple[str, ...]
+    classes: dict[str, int]
+    spacing: tuple[float, float]
+    crop: tuple[int, int]
+    batch: int = Field(ge=1)
+    depth: int = Field(5, ge=2, le=7)
+    slice_axis: Literal["auto", "0", "1", "2"] = "auto"
+    """Array axis of the slices; auto is the axis of largest spacing."""
+    intensity: tuple[Literal["zscore", "ct"], ...]
+    clip: tuple[tuple[float, float], ...] = ()
+    statistics: tuple[tuple[float, float], ...] = ()
+    network: NetworkSettings = NetworkSettings()
+    mirror: bool = True
+    """Average the probabilities over mirrored copies of a slice."""
+    largest_component: tuple[int, ...] = ()
+    """Classes of which only the largest 3-D component is kept."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if sorted(self.classes.values()) != list(range(len(self.classes))) or len(self.classes) < 2:
+            raise ValueError(f"classes {self.classes}, expected background 0 and consecutive integers after it")
+        if len(self.intensity) != len(self.channels):
+            raise ValueError(f"{len(self.intensity)} intensity rules, expected one a channel ({len(self.channels)})")
+        ct = [i for i, rule in enumerate(self.intensity) if rule == "ct"]
+        if ct and (len(self.clip) != len(self.channels) or len(self.statistics) != len(self.channels)):
+            raise ValueError("a ct channel needs clip and statistics, one pair a channel")
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by label value, background first."""
+        return tuple(sorted(self.classes, key=self.classes.__getitem__))
+
+
+def make_settings(preset: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """The preset's settings with `section.key=value` overrides. Raises `InputError` for an unknown name or value."""
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: unknown preset, expected one of {', '.join(PRESETS)}")
+    tree = {section: dict(values) for section, values in PRESETS[preset].items()}
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not separator or not dot:
+            raise InputError(f"--set {text}: expected section.name=value, for example optimizer.rate=0.01")
+        tree.setdefault(section, {})[name] = _parse_value(value.strip())
+    return _validated(Settings, {"preset": preset, **tree}, "settings")
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _validated(kind: type[T], values: dict[str, Any], where: str) -> T:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{where}: {name}: {first['msg']} (found {first.get('input')!r})") from None
+
+
+def tree_to_toml(tree: Tree) -> str:
+    """TOML text of a settings tree."""
+    return tomli_w.dumps(tree.model_dump(mode="json"))
+
+
+def tree_from_toml(kind: type[T], text: str, where: str) -> T:
+    """Read a settings tree; `where` names the file in the `InputError` of a malformed one."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not TOML ({error})") from None
+    if kind is Plan and values.get("version") != PLAN_VERSION:
+        raise InputError(f"{where}: plan version {values.get('version')}, expected {PLAN_VERSION}")
+    return _validated(kind, values, where)
+
+
+def save_tree(tree: Tree, path: Path) -> None:
+    """Write a settings tree as TOML, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(tree_to_toml(tree), encoding="utf-8")
+
+
+def load_tree(kind: type[T], path: Path) -> T:
+    """Read a settings tree from a TOML file. Raises `InputError` if it is missing or malformed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read ({error})") from None
+    return tree_from_toml(kind, text, str(path))
