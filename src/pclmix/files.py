@@ -23,7 +23,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot write ({error.strerror or error}), expected a writable disk with room") from error
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot write ({reason}), expected a writable disk with room") from error
     finally:
         temporary.unlink(missing_ok=True)
 
