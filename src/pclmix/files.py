@@ -1,7 +1,6 @@
 """Writing without ever losing what was there: a temporary name first, then a rename."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,15 +31,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def claim_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Path:
     """Make `path` an output folder; refuse a non-empty one unless told to overwrite or resume it.
 
-    With `overwrite` the old content is removed. Raises `InputError` if `path` is a file or not empty.
+    Nothing is deleted here: files of the same name are replaced one by one as they are written, and what else lies in
+    the folder stays. Raises `InputError` if `path` is a file or not empty.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: found a file, expected a folder for the output")
-    if path.is_dir() and any(path.iterdir()) and not resume:
-        if not overwrite:
-            raise InputError(f"{path}: the output folder is not empty, expected an empty one (or --overwrite)")
-        shutil.rmtree(path)
+    if path.is_dir() and any(path.iterdir()) and not (resume or overwrite):
+        raise InputError(f"{path}: the output folder is not empty, expected an empty one (or --overwrite)")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

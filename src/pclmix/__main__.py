@@ -1,0 +1,5 @@
+"""`python -m pclmix`."""
+
+from pclmix.cli import main
+
+main()

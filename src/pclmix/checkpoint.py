@@ -1,0 +1,96 @@
+"""Everything a resume needs, in one file: tensors as safetensors, numbers as JSON in its header. No pickle.
+
+The data order and every random draw are functions of (seed, step), so the step number restores them; what is saved
+besides is the weights, their average, the optimiser and the method's own state (the memory queue).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pclmix.averaging import AveragedWeights
+from pclmix.compare.base import Method
+from pclmix.errors import InputError
+from pclmix.files import atomic_path
+
+FORMAT = "pclmix-checkpoint-1"
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    step: int,
+    seconds: float,
+    net: nn.Module,
+    averaged: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
+    method: Method,
+) -> None:
+    """Write the state after `step` finished steps; `seconds` is the training time so far. Atomic."""
+    tensors: dict[str, Tensor] = {}
+    tensors |= _prefixed("net", net.state_dict())
+    tensors |= _prefixed("averaged", averaged.net.state_dict())
+    tensors |= _prefixed("method", method.state_dict())
+    state = optimizer.state_dict()
+    numbers: dict[str, Any] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                numbers[f"{index}.{name}"] = value
+    meta = {"step": step, "seconds": seconds, "groups": state["param_groups"], "numbers": numbers}
+    # A tensor may be a view of another (tied weights); safetensors wants each one contiguous and on its own.
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(owned, temporary, metadata={"format": FORMAT, "state": json.dumps(meta)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load_checkpoint(
+    path: Path, *, net: nn.Module, averaged: AveragedWeights, optimizer: torch.optim.Optimizer, method: Method
+) -> tuple[int, float]:
+    """Restore a state into the objects given; returns (finished steps, training seconds so far).
+
+    Raises `InputError` if the file is not a checkpoint of this program or does not fit the network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path}: format {metadata.get('format')}, expected {FORMAT}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        meta = json.loads(metadata["state"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable checkpoint ({error})") from None
+    try:
+        net.load_state_dict(_section("net", tensors))
+        averaged.net.load_state_dict(_section("averaged", tensors))
+    except RuntimeError:
+        raise InputError(f"{path}: its weights do not fit this network, expected the plan it was made with") from None
+    method.load_state_dict(_section("method", tensors))
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in _section("optimizer", tensors).items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    for name, value in meta["numbers"].items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
+    return int(meta["step"]), float(meta["seconds"])
+
+
+def _prefixed(section: str, state: dict[str, Any]) -> dict[str, Tensor]:
+    return {f"{section}.{name}": tensor for name, tensor in state.items()}
+
+
+def _section(section: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = section + "."
+    return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}

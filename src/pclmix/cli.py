@@ -1,0 +1,282 @@
+"""The command line: parse, call the library, print. Torch is imported inside a command, never here."""
+
+import functools
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from pclmix import __version__
+from pclmix.errors import InputError
+
+app = typer.Typer(
+    name="pclmix",
+    help="Learn to segment medical images from a few scribbles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+importers = typer.Typer(
+    help="Bring images and scribbles into a dataset folder.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(importers, name="import")
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the output folder holds.")]
+
+
+def _say(text: str) -> None:
+    """A line for people, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def command(group: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose `InputError` is one line and exit code 2, and whose Ctrl-C or SIGTERM is exit code 130."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            signal.signal(signal.SIGTERM, _terminate)
+            try:
+                function(*args, **kwargs)
+            except InputError as error:
+                _say(f"pclmix: {' '.join(str(error).split())}")
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt as error:
+                _say(f"pclmix: {error or 'interrupted'}")
+                raise typer.Exit(130) from None
+
+        return group.command(name)(run)
+
+    return register
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"pclmix {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@command(app, "demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the phantom, the model, the predictions and the page.")] = Path(
+        "demo"
+    ),
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a synthetic heart, learn it from scribbles, predict unseen volumes and show the result."""
+    from pclmix.demo import run_demo
+    from pclmix.files import claim_folder
+
+    run_demo(claim_folder(out, overwrite=overwrite))
+
+
+def _report_import(report: Any, out: Path) -> None:
+    for line in report.warnings:
+        _say(f"warning: {line}")
+    print(f"{out}: {report.cases} cases")
+
+
+@command(importers, "folder")
+def import_folder(
+    images: Annotated[Path, typer.Argument(help="Folder of images, CASE.nii.gz or CASE_0000.nii.gz, ... a channel.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of scribbles, named like the images.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
+    classes: Annotated[str, typer.Option(help="NAME=V,...: the label value of each structure in your files.")],
+    unlabelled: Annotated[int | None, typer.Option(help="The value that means: nobody looked here.")] = None,
+    background: Annotated[int | None, typer.Option(help="The value of strokes drawn on the background.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Anybody's images and scribbles."""
+    from pclmix.data.importers.folder import import_folder, parse_classes
+
+    report = import_folder(
+        images,
+        labels,
+        out,
+        classes=parse_classes(classes),
+        unlabelled=unlabelled,
+        background=background,
+        overwrite=overwrite,
+    )
+    _report_import(report, out)
+
+
+@command(importers, "acdc")
+def import_acdc(
+    images: Annotated[Path, typer.Argument(help="Folder of patientNNN_frameFF.nii.gz, nested or flat.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
+    scribbles: Annotated[Path, typer.Option(help="Folder of patientNNN_frameFF_scribble.nii.gz, nested or flat.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """The ACDC challenge with the experts' scribbles."""
+    from pclmix.data.importers.acdc import import_acdc
+
+    _report_import(import_acdc(images, scribbles, out, overwrite=overwrite), out)
+
+
+@command(importers, "mscmr")
+def import_mscmr(
+    folder: Annotated[Path, typer.Argument(help="Folder with train/ and val/, images/ and labels/ in each.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """The MSCMR challenge with scribbles."""
+    from pclmix.data.importers.mscmr import import_mscmr
+
+    _report_import(import_mscmr(folder, out, overwrite=overwrite), out)
+
+
+@command(importers, "wsl4mis")
+def import_wsl4mis(
+    folder: Annotated[Path, typer.Argument(help="Folder with ACDC_training_slices/ and ACDC_training_volumes/.")],
+    out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
+    spacing: Annotated[str, typer.Option(help="Z,Y,X in mm, or a CSV file with a line CASE,Z,Y,X each.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """The h5 layout that WSL4MIS reads; it holds no spacing, so you give it."""
+    from pclmix.data.importers.wsl4mis import import_wsl4mis
+
+    _report_import(import_wsl4mis(folder, out, spacing=spacing, overwrite=overwrite), out)
+
+
+@command(app, "check")
+def check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
+    """Say what a dataset folder holds and what would break training (exit code 2)."""
+    from rich.console import Console
+
+    from pclmix.data.check import check_dataset, render
+    from pclmix.data.folder import read_dataset
+
+    report = check_dataset(read_dataset(dataset))
+    Console(soft_wrap=True).print(render(report))
+    if report.problems:
+        more = f" (and {len(report.problems) - 1} more, listed above)" if len(report.problems) > 1 else ""
+        raise InputError(report.problems[0] + more)
+
+
+@command(app, "train")
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    out: Annotated[Path, typer.Option(help="The run folder: the model, its plan, logs and pictures.")],
+    method: Annotated[str | None, typer.Option(help="pclmix, or a method to compare with.")] = None,
+    preset: Annotated[str | None, typer.Option(help="cpu, gpu or paper.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps T.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Or the time to spend on training.")] = None,
+    val_cases: Annotated[
+        Path | None, typer.Option(help="One patient or case id a line: validated on, never trained on.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random choice.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.name=value, for example planner.crop=192; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Learn a model from the scribbles of a dataset folder."""
+    if steps is not None and minutes is not None:
+        raise InputError("--steps and --minutes: found both, expected one of them")
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite: found both, expected one of them")
+    from pclmix.config import make_settings
+    from pclmix.validation import render
+
+    settings = make_settings(preset or "cpu", tuple(override or ()))
+    from pclmix.train import train
+
+    result = train(
+        dataset,
+        out,
+        settings=settings,
+        method=method or "pclmix",
+        steps=steps,
+        minutes=minutes,
+        val_cases=val_cases,
+        seed=seed or 0,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if result.validation is not None:
+        from rich.console import Console
+
+        Console(soft_wrap=True).print(render(result.validation))
+    print(result.run / "model.safetensors")
+
+
+@command(app, "predict")
+def predict(
+    model: Annotated[str, typer.Argument(help="A run folder, a model file, or the name of a shipped model.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="INPUT... OUTDIR", help="Files or folders, then the output.")],
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror/--no-mirror", help="Average over mirrored copies (default: the plan's).")
+    ] = None,
+    largest_component: Annotated[
+        bool | None,
+        typer.Option(
+            "--largest-component/--no-largest-component",
+            help="Keep the largest component of every class, or of none (default: the plan's classes).",
+        ),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write CASE_probabilities.nii.gz too, a channel a class.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Write CASE_uncertainty.nii.gz too, 0 certain to 1.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Segment images with a model; each label file has its image's own grid and header."""
+    if len(paths) < 2:
+        raise InputError(f"{paths[0]}: found one path after the model, expected INPUT... and then OUTDIR")
+    from pclmix.infer import PredictOptions, predict_files
+
+    options = PredictOptions(
+        mirror=mirror,
+        largest_component=largest_component,
+        save_probabilities=probabilities,
+        save_uncertainty=uncertainty,
+    )
+    for path in predict_files(model, paths[:-1], paths[-1], options, overwrite=overwrite):
+        print(path)
+
+
+@command(app, "evaluate")
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label files.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of dense label files.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line a case and class.")] = None,
+) -> None:
+    """Dice and HD95 of predictions, a class at a time, in 3-D and in mm."""
+    from rich.console import Console
+
+    from pclmix.evaluate import evaluate_folders, render, write_csv, write_json
+
+    evaluation = evaluate_folders(predictions, truth)
+    if json_file:
+        write_json(evaluation, json_file)
+    if csv_file:
+        write_csv(evaluation, csv_file)
+    Console(soft_wrap=True).print(render(evaluation))
+
+
+def main() -> None:
+    """Entry point of the `pclmix` command."""
+    app()

@@ -1,0 +1,122 @@
+"""Anybody's images and scribbles. What 0 means is never guessed: painting tools and research data disagree on it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from pclmix.data.importers.builder import ImportReport, building, nifti_files, stem
+from pclmix.data.volume import read_image, read_label, require_same_grid
+from pclmix.errors import InputError
+
+
+def parse_classes(text: str) -> dict[str, int]:
+    """`RV=1,Myo=2` as name -> value in the user's files. Raises `InputError` for anything else."""
+    classes: dict[str, int] = {}
+    for part in text.split(","):
+        name, separator, value = part.strip().partition("=")
+        if not separator or not name or not re.fullmatch(r"\d+", value.strip()):
+            raise InputError(f"--classes {text}: found {part!r}, expected NAME=VALUE,NAME=VALUE")
+        if name in classes or int(value) in classes.values():
+            raise InputError(f"--classes {text}: {part.strip()} stands twice, expected names and values once each")
+        classes[name.strip()] = int(value)
+    return classes
+
+
+def import_folder(
+    images: Path,
+    labels: Path,
+    out: Path,
+    *,
+    classes: dict[str, int],
+    unlabelled: int | None = None,
+    background: int | None = None,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names.
+
+    Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
+    of that name. Raises `InputError` naming the values found where one of them is left without a meaning.
+    """
+    images, labels = Path(images), Path(labels)
+    foreground = {name: value for name, value in classes.items() if name != "background"}
+    background = classes.get("background", background)
+    if not foreground:
+        raise InputError("--classes: no class but background, expected at least one structure")
+    meanings = {value: index for index, value in enumerate(foreground.values(), start=1)}
+    ignore = len(foreground) + 1
+    for value, index, flag in ((background, 0, "--background"), (unlabelled, ignore, "--unlabelled")):
+        if value is not None and value in meanings:
+            raise InputError(f"{flag} {value}: this value has another meaning already, expected one meaning a value")
+        if value is not None:
+            meanings[value] = index
+    cases: dict[str, dict[int, Path]] = {}
+    for path in nifti_files(images):
+        match = re.fullmatch(r"(.+)_(\d{4})", stem(path))
+        case, channel = (match[1], int(match[2])) if match else (stem(path), 0)
+        if channel in cases.setdefault(case, {}):
+            raise InputError(f"{path}: two files for one case, the other is {cases[case][channel]}, expected one")
+        cases[case][channel] = path
+    scribbles: dict[str, Path] = {}
+    for path in nifti_files(labels):
+        case = re.sub(r"(_label|_labels|_seg|_scribble|_scribbles)$", "", stem(path))
+        if case in scribbles:
+            raise InputError(f"{path}: two label files for one case, the other is {scribbles[case]}, expected one")
+        if case not in cases:
+            raise InputError(f"{path}: a label without its image, expected {case}.nii.gz in {images}")
+        scribbles[case] = path
+    if not scribbles:
+        raise InputError(f"{labels}: no label file, expected CASE.nii.gz named like the images")
+    counts = _count_values(scribbles)
+    _require_meanings(counts, meanings, unlabelled, background, labels)
+    channels = max(len(files) for files in cases.values())
+    report = ImportReport()
+    names = {"background": 0, **{name: index for index, name in enumerate(foreground, start=1)}}
+    channel_names = tuple(f"channel{index}" for index in range(channels))
+    with building(Path(out), Path(out).name, names, channel_names, report, overwrite) as builder:
+        builder.warnings.append("each case counts as a patient of its own; edit `patients` in dataset.json if not so")
+        if background is None or background not in counts:
+            builder.warnings.append(f"{labels}: no stroke on the background, so a model has nothing to tell it from")
+        if unlabelled is None or unlabelled not in counts:
+            builder.warnings.append(f"{labels}: no pixel is unlabelled; are these dense labels rather than scribbles?")
+        for case, files in sorted(cases.items()):
+            if sorted(files) != list(range(channels)):
+                first = next(iter(files.values()))
+                raise InputError(f"{first}: channels {sorted(files)} of this case, expected 0-{channels - 1}")
+            builder.add_image(case, case, [files[index] for index in range(channels)])
+            if case not in scribbles:
+                builder.warnings.append(f"{files[0]}: no scribble, so it is not trained on")
+                continue
+            label = read_label(scribbles[case])
+            require_same_grid(read_image(files[0]), label)
+            mapped = np.zeros(label.array.shape, np.uint8)
+            for value, index in meanings.items():
+                mapped[label.array == value] = index
+            builder.add_mapped_label(case, label, mapped)
+    return report
+
+
+def _count_values(files: dict[str, Path]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for path in files.values():
+        values, sizes = np.unique(read_label(path).array, return_counts=True)
+        for value, size in zip(values.tolist(), sizes.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + size
+    return counts
+
+
+def _require_meanings(
+    counts: dict[int, int], meanings: dict[int, int], unlabelled: int | None, background: int | None, labels: Path
+) -> None:
+    unknown = [value for value in counts if value not in meanings]
+    if not unknown:
+        return
+    total = sum(counts.values())
+    shares = ", ".join(f"{value}: {size / total:.2%}" for value, size in sorted(counts.items()))
+    missing = [
+        flag for flag, value in (("--unlabelled", unlabelled), ("--background", background)) if value is None
+    ] or ["--classes"]
+    raise InputError(
+        f"{labels}: value {unknown[0]} has no meaning (shares of the voxels: {shares}), "
+        f"expected {' or '.join(missing)} to say what it is"
+    )

@@ -1,0 +1,191 @@
+"""Volumes in and out with their geometry, repaired in one place.
+
+The true spacing is pixdim (`header.get_zooms()`), never the length of the affine's columns: all ACDC images carry an
+affine of unit scale. The affine gives the directions and the origin only. A label goes out with its image's own
+header, both forms and their codes.
+"""
+
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from pclmix.errors import InputError
+from pclmix.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """`spacing`: mm along array axes 0, 1, 2; `direction`: (3, 3), its columns the unit directions of the axes;
+    `origin`: (3,), mm."""
+
+    spacing: tuple[float, float, float]
+    direction: NDArray[np.float64]
+    origin: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3-D array in the axis order of its file, its repaired geometry, and the header to write a label with."""
+
+    array: NDArray[Any]
+    geometry: Geometry
+    path: Path
+    header: Any
+
+
+def read_image(path: Path) -> Volume:
+    """Read a 3-D image as float32. Raises `InputError` if it is missing, cut short, 4-D, empty or not finite."""
+    file = _open(path)
+    array = _array(file, path).astype(np.float32)
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise InputError(f"{path}: {count} voxels are NaN or infinite, expected finite intensities")
+    return Volume(array, _geometry(file, path), path, file.header)
+
+
+def read_label(path: Path) -> Volume:
+    """Read a 3-D label map as int16. Raises `InputError` as `read_image` does, and for values that are no integers."""
+    file = _open(path)
+    array = _array(file, path)
+    whole = np.rint(array)
+    if not np.isfinite(array).all() or np.abs(array - whole).max() > 1e-3 or np.abs(whole).max() > 30_000:
+        raise InputError(f"{path}: label values that are no small integers, expected one integer a voxel")
+    return Volume(whole.astype(np.int16), _geometry(file, path), path, file.header)
+
+
+def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:
+    """Shape and repaired geometry from the header alone."""
+    file = _open(path)
+    return _shape(file, path), _geometry(file, path)
+
+
+def difference(a: Geometry, b: Geometry) -> str | None:
+    """What differs between two repaired geometries, or None where they agree.
+
+    Tolerances: spacing 1 % (headers round), directions 0.02 (about 1 degree), origin half a voxel.
+    """
+    if not np.allclose(a.spacing, b.spacing, rtol=1e-2):
+        return f"spacing {_numbers(b.spacing)} mm, expected {_numbers(a.spacing)}"
+    if not np.allclose(a.direction, b.direction, atol=2e-2):
+        return f"axis directions {_numbers(b.direction.ravel())}, expected {_numbers(a.direction.ravel())}"
+    if not np.allclose(a.origin, b.origin, atol=0.5 * max(a.spacing)):
+        return f"origin {_numbers(b.origin)} mm, expected {_numbers(a.origin)}"
+    return None
+
+
+def require_same_grid(image: Volume, other: Volume) -> None:
+    """Raise `InputError` unless both have the same shape and, after repair, the same geometry."""
+    if image.array.shape != other.array.shape:
+        raise InputError(f"{other.path}: shape {other.array.shape}, expected {image.array.shape} as in {image.path}")
+    if found := difference(image.geometry, other.geometry):
+        raise InputError(f"{other.path}: {found} as in {image.path}")
+
+
+def write_label(path: Path, array: NDArray[Any], like: Volume) -> None:
+    """Write a label map (uint8 or int16) with the header of `like`, atomically."""
+    dtype = np.uint8 if array.max(initial=0) < 256 and array.min(initial=0) >= 0 else np.int16
+    _write(path, array.astype(dtype), like)
+
+
+def write_map(path: Path, array: NDArray[Any], like: Volume) -> None:
+    """Write a float32 map, 3-D or with channels last, with the header of `like`, atomically."""
+    _write(path, array.astype(np.float32), like)
+
+
+def slice_axis(spacing: tuple[float, float, float], choice: str = "auto") -> int:
+    """Array axis of the slices: the one of largest spacing (the last of equals), or the one chosen."""
+    if choice != "auto":
+        return int(choice)
+    return max(range(3), key=lambda axis: (round(spacing[axis], 4), axis))
+
+
+def to_slices(array: NDArray[Any], axis: int) -> NDArray[Any]:
+    """View of a volume as (slices, rows, columns)."""
+    return np.moveaxis(array, axis, 0)
+
+
+def from_slices(slices: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Inverse of `to_slices`."""
+    return np.moveaxis(slices, 0, axis)
+
+
+def in_plane(spacing: tuple[float, float, float], axis: int) -> tuple[float, float]:
+    """Spacing of the two axes that are left when `axis` is the slice axis, mm."""
+    row, column = (value for index, value in enumerate(spacing) if index != axis)
+    return row, column
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a NIfTI image")
+    try:
+        file = nib.load(path)
+    except (OSError, EOFError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as e:
+        raise InputError(f"{path}: not a readable image ({_short(e)}), expected NIfTI") from None
+    if not hasattr(file.header, "get_zooms"):
+        raise InputError(f"{path}: an image without voxel sizes, expected NIfTI")
+    return file
+
+
+def _shape(file: Any, path: Path) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in file.shape)
+    if 0 in shape or not shape:
+        raise InputError(f"{path}: empty, shape {shape}, expected at least one voxel")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3:
+        raise InputError(f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume (one file a channel)")
+    return shape
+
+
+def _array(file: Any, path: Path) -> NDArray[Any]:
+    shape = _shape(file, path)
+    try:
+        array = np.asarray(file.dataobj)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise InputError(f"{path}: cut short or damaged ({_short(error)}), expected {shape} voxels") from None
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{path}: voxels of type {array.dtype}, expected numbers")
+    return array.reshape(shape)
+
+
+def _geometry(file: Any, path: Path) -> Geometry:
+    zooms = tuple(float(z) for z in file.header.get_zooms()[:3])
+    zooms = (*zooms, *(1.0,) * (3 - len(zooms)))
+    if not all(np.isfinite(z) and z > 0 for z in zooms):
+        raise InputError(f"{path}: voxel size {_numbers(zooms)}, expected positive mm (pixdim)")
+    columns = np.asarray(file.affine, dtype=np.float64)[:3, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    direction = columns / lengths if (lengths > 0).all() else np.eye(3)
+    return Geometry((zooms[0], zooms[1], zooms[2]), direction, np.asarray(file.affine, dtype=np.float64)[:3, 3])
+
+
+def _write(path: Path, array: NDArray[Any], like: Volume) -> None:
+    header = like.header.copy()
+    header.set_data_dtype(array.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_max"] = header["cal_min"] = 0
+    zooms = header.get_zooms()[:3]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # No affine is given, so nibabel keeps both forms and their codes as the header has them.
+        image = nib.Nifti1Image(array, None, header)
+        image.header.set_zooms((*zooms, *(1.0,) * (array.ndim - len(zooms)))[: array.ndim])
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
+
+
+def _numbers(values: Any) -> str:
+    return "(" + ", ".join(f"{float(value):.4g}" for value in values) + ")"
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,0 +1,106 @@
+"""What a run leaves to read: a progress bar, `log.csv`, `validation.csv` and TensorBoard events."""
+
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from pclmix.files import atomic_path
+
+
+class Table:
+    """A CSV file keyed by its first column, the step. Opening it at a step drops the later rows of a killed run."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path = path
+        if not path.exists():
+            return
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        kept = rows[:1] + [row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= start]
+        if kept != rows:
+            with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(kept)
+
+    def append(self, row: dict[str, float | int]) -> None:
+        """Add a row, and the header first in a new file."""
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(row)
+            writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in row.values()])
+
+
+class Logbook:
+    """Live progress on stderr (a plain line now and then where stderr is no terminal) and the log files of a run."""
+
+    def __init__(self, folder: Path, *, start: int, steps: int, console: Console) -> None:
+        self.console = console
+        self.steps = steps
+        self.table = Table(folder / "log.csv", start)
+        self.validations = Table(folder / "validation.csv", start)
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("training", total=steps, completed=start, figures="")
+        self.last_line = time.monotonic()
+        self.last = (time.monotonic(), start)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        self.events.close()
+
+    def losses(self, step: int, terms: dict[str, float], rate: float) -> None:
+        """Record the losses after `step` finished steps."""
+        now = time.monotonic()
+        speed = (step - self.last[1]) / max(now - self.last[0], 1e-9)
+        self.last = (now, step)
+        self.table.append({"step": step, **terms, "rate": rate, "steps_per_second": speed})
+        for name, value in terms.items():
+            self.events.add_scalar(f"loss/{name}", value, step)
+        self.events.add_scalar("rate", rate, step)
+        figures = " ".join(f"{name} {value:.3f}" for name, value in terms.items()) + f"  {speed:.2f} steps/s"
+        self.bar.update(self.task, completed=step, figures=figures)
+        if not self.console.is_terminal and now - self.last_line > 30:
+            self.last_line = now
+            left = (self.steps - step) / max(speed, 1e-9)
+            self.console.print(f"step {step}/{self.steps}  {figures}  {left / 60:.0f} min left", highlight=False)
+
+    def validation(self, step: int, figures: dict[str, float]) -> None:
+        """Record the figures of a validation."""
+        self.validations.append({"step": step, **figures})
+        for name, value in figures.items():
+            self.events.add_scalar(f"validation/{name}", value, step)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self.console.print(f"validation at step {step}: {text}", highlight=False)
+
+
+def stderr_console() -> Console:
+    """The console for people: stderr, without colour into a pipe."""
+    return Console(stderr=True, soft_wrap=True, no_color=not sys.stderr.isatty())
+
+
+def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean of each entry over rows with the same keys."""
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

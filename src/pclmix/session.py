@@ -1,0 +1,122 @@
+"""The moving parts of a run and how one step moves them: network, optimiser, average, method, data."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from pclmix.averaging import AveragedWeights
+from pclmix.compare.base import Losses, Method
+from pclmix.config import OptimizerSettings, Plan, Settings
+from pclmix.data.batches import Batch, BatchSource
+from pclmix.data.cache import CachedCase
+from pclmix.network.dual import SegmentationNet
+
+
+@dataclass
+class Session:
+    """`net` is what Fabric wraps, `module` the network inside it, `kept` the part of it that inference uses."""
+
+    fabric: Fabric
+    net: nn.Module
+    module: nn.Module
+    kept: SegmentationNet
+    method: Method
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedWeights
+    source: BatchSource
+    settings: Settings
+    seed: int
+    step: int = 0
+    """Finished steps."""
+
+    def advance(self, batch: Batch, progress: float) -> tuple[Losses, float]:
+        """One training step at r = t/T; returns its losses and the learning rate used."""
+        optimizer = self.optimizer
+        rate = set_rate(optimizer, self.settings.optimizer, progress)
+        torch.manual_seed(step_seed(self.seed, self.step, "network"))
+        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, "method"))
+        losses = self.method.losses(self.placed(batch), progress, generator)
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses.total)
+        if self.settings.optimizer.clip_norm:
+            self.fabric.clip_gradients(self.net, optimizer, max_norm=self.settings.optimizer.clip_norm)
+        optimizer.step()
+        self.method.after_step()
+        self.averaged.update(self.kept, self.step)
+        self.step += 1
+        return losses, rate
+
+    def panels(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """The method's picture of the first samples of a batch; moves nothing."""
+        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, "picture"))
+        panels = self.method.picture(self.placed(batch), progress, generator)
+        return {name: panel[:4].float().cpu() for name, panel in panels.items()}
+
+    def placed(self, batch: Batch) -> Batch:
+        """The batch on the device, images channels-last."""
+        moved = batch.to(self.fabric.device)
+        return Batch(moved.image.contiguous(memory_format=torch.channels_last), moved.scribble, moved.valid)
+
+
+def open_session(
+    fabric: Fabric,
+    method: type[Method],
+    cases: list[CachedCase],
+    plan: Plan,
+    settings: Settings,
+    seed: int,
+    total: int,
+) -> Session:
+    """A session before its first of `total` steps; the same arguments give the same session, bit for bit."""
+    torch.manual_seed(step_seed(seed, 0, "weights"))
+    module = method.network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
+    kept = method.segmenter(module)
+    return Session(
+        fabric=fabric,
+        net=net,
+        module=module,
+        kept=kept,
+        method=method(net, plan, settings.method),
+        optimizer=optimizer,
+        averaged=AveragedWeights(kept, settings.train.ema * total),
+        source=BatchSource(cases, plan, settings.augment, settings.train, seed),
+        settings=settings,
+        seed=seed,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> float:
+    """Set and return the learning rate at r = t/T: linear warm-up, then (1 - r)^power."""
+    warm = min(1.0, (progress + 1e-3) / settings.warmup) if settings.warmup else 1.0
+    rate = settings.rate * warm * (1 - progress) ** settings.power
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def step_seed(seed: int, step: int, purpose: str) -> int:
+    """A 63-bit seed that is a function of the run's seed, the step and what it is for."""
+    digest = hashlib.sha256(f"{seed}/{step}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            module.parameters(), lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+    return torch.optim.AdamW(module.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+
+
+def precision(settings: Settings) -> str:
+    """Fabric's name of the arithmetic: bf16 where the device computes it natively, else fp32."""
+    if settings.train.precision != "auto":
+        return settings.train.precision
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"

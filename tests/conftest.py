@@ -1,0 +1,21 @@
+"""Fixtures that every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data (acdc, acdc_h5, mscmr); the test is skipped where it is absent."""
+    root = Path(os.environ.get("PCLMIX_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (root / "acdc").is_dir():
+        pytest.skip(f"no real data at {root} (set PCLMIX_REAL_DATA)")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests out of the user's preprocessing cache."""
+    monkeypatch.setenv("PCLMIX_CACHE", str(tmp_path_factory.getbasetemp() / "pclmix-cache"))
