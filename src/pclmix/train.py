@@ -281,5 +281,3 @@ def _picture(run: Path, session: Session, record: RunRecord, plan: Plan, batch: 
 def _data_key(cached: list[CachedCase]) -> str:
     names = [Path(str(case.image.filename)).name + Path(str(case.label.filename)).name for case in cached]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-
-

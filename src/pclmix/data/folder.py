@@ -192,7 +192,9 @@ def _parse_meta(meta: dict[str, Any], path: Path) -> tuple[tuple[str, ...], dict
     if len(classes) > MAX_CLASSES:
         raise InputError(f"{path}: {len(classes)} classes, expected at most {MAX_CLASSES}")
     if labels.get("ignore") != len(classes):
-        raise InputError(f'{path}: ignore label {labels.get("ignore")}, expected "ignore": {len(classes)} (the highest)')
+        raise InputError(
+            f'{path}: ignore label {labels.get("ignore")}, expected "ignore": {len(classes)} (the highest)'
+        )
     ending = meta.get("file_ending", ".nii.gz")
     if ending not in ENDINGS:
         raise InputError(f"{path}: file_ending {ending!r}, expected one of {', '.join(ENDINGS)}")

@@ -1,0 +1,174 @@
+"""Training batches as a pure function of (seed, step), so that a resume needs nothing but the step number."""
+
+import math
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pclmix.config import AugmentSettings, Plan, TrainSettings
+from pclmix.data.augment import draw, shade, warp
+from pclmix.data.cache import CachedCase
+from pclmix.errors import InputError
+from pclmix.labels import IGNORE
+
+ORDER, CROPS, CHANCE, PLAIN = range(4)
+"""Streams of random numbers; each is seeded by (seed, stream, counter)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`image`: (B, C, H, W) float32; `scribble`: (B, H, W) int64, 0..K-1 or IGNORE; `valid`: (B, H, W) bool, false
+    where nothing was imaged."""
+
+    image: Tensor
+    scribble: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The batch on a device."""
+        return Batch(
+            self.image.to(device, non_blocking=True),
+            self.scribble.to(device, non_blocking=True),
+            self.valid.to(device, non_blocking=True),
+        )
+
+
+class BatchSource:
+    """Draws crops of annotated slices. Every epoch visits each such slice once, in a seeded order."""
+
+    def __init__(
+        self, cases: Sequence[CachedCase], plan: Plan, augment: AugmentSettings, train: TrainSettings, seed: int
+    ) -> None:
+        self.cases, self.plan, self.augment, self.train, self.seed = cases, plan, augment, train, seed
+        self.slices = [
+            (case, index)
+            for case in range(len(cases))
+            for index in range(cases[case].label.shape[0])
+            if (cases[case].label[index] != IGNORE).any()
+        ]
+        if not self.slices:
+            raise InputError("no slice carries a scribble at the plan's spacing, expected at least one annotated pixel")
+        # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
+        reach = math.hypot(*plan.crop) / min(plan.crop) if (augment.rotation or augment.right_angles) else 1.0
+        factor = min(reach, 1.35) / (1 - augment.scale)
+        self.window = tuple(2 * math.ceil(side * factor / 2) for side in plan.crop)
+
+    def batch(self, step: int) -> Batch:
+        """The augmented batch of a training step."""
+        images, labels, valid = self._windows(step, CROPS)
+        generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
+        chance = draw(self.augment, self.plan.batch, generator)
+        image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
+        return Batch(shade(chance, image, inside), label, inside)
+
+    def plain_batch(self, index: int) -> Batch:
+        """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps."""
+        images, labels, valid = self._windows(index, PLAIN)
+        matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
+        return Batch(*warp(matrix, images, labels, valid, self.plan.crop))
+
+    def _random(self, stream: int, counter: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, counter])))
+
+    def _chosen(self, step: int) -> list[tuple[int, int]]:
+        """The slices of a step: consecutive places in an endless row of shuffled epochs."""
+        size, first = len(self.slices), step * self.plan.batch
+        epochs: dict[int, NDArray[np.int64]] = {}
+        chosen = []
+        for place in range(first, first + self.plan.batch):
+            epoch, offset = divmod(place, size)
+            if epoch not in epochs:
+                epochs[epoch] = self._random(ORDER, epoch).permutation(size)
+            chosen.append(self.slices[int(epochs[epoch][offset])])
+        return chosen
+
+    def _windows(self, step: int, stream: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres."""
+        random = self._random(stream, step)
+        batch, (height, width) = self.plan.batch, self.window
+        image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
+        label = np.full((batch, height, width), IGNORE, np.int64)
+        valid = np.zeros((batch, height, width), bool)
+        for item, (case, index) in enumerate(self._chosen(step)):
+            pixels, strokes = self.cases[case].image[index], self.cases[case].label[index]
+            centre = self._centre(strokes, random)
+            target, source = _overlap(centre, (height, width), strokes.shape)
+            image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
+            label[(item, *target)] = strokes[source]
+            valid[(item, *target)] = True
+        return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid)
+
+    def _centre(self, strokes: NDArray[np.uint8], random: np.random.Generator) -> tuple[int, int]:
+        """Centre of a crop: near an annotated foreground pixel, else anywhere the crop stays within the slice."""
+        near, where, jitter = random.random(), random.random(), random.uniform(-0.25, 0.25, 2)
+        free = random.random(2)
+        rows, columns = np.nonzero((strokes > 0) & (strokes != IGNORE))
+        anywhere = tuple(
+            round(side / 2 + fraction * (size - side)) if size > side else size // 2
+            for fraction, size, side in zip(free, strokes.shape, self.plan.crop, strict=True)
+        )
+        if len(rows) == 0 or near >= self.train.foreground:
+            return anywhere[0], anywhere[1]
+        pick = int(where * len(rows))
+        centre = []
+        for position, size, side, shift in zip(
+            (rows[pick], columns[pick]), strokes.shape, self.plan.crop, jitter, strict=True
+        ):
+            wanted = position + shift * side
+            # Rather real surroundings than emptiness: keep the crop within the slice where it fits.
+            centre.append(round(min(max(wanted, side / 2), size - side / 2)) if size > side else size // 2)
+        return centre[0], centre[1]
+
+
+def _overlap(
+    centre: tuple[int, int], window: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Slices of a window round `centre` and of the array it lies over, where both exist."""
+    target, source = [], []
+    for middle, side, size in zip(centre, window, shape, strict=True):
+        start = middle - side // 2
+        low, high = max(start, 0), min(start + side, size)
+        target.append(slice(low - start, high - start))
+        source.append(slice(low, high))
+    return (target[0], target[1]), (source[0], source[1])
+
+
+def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iterator[tuple[int, Batch]]:
+    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing."""
+    ready: queue.Queue[tuple[int, Batch] | BaseException] = queue.Queue(maxsize=ahead)
+    closed = threading.Event()
+
+    def put(item: tuple[int, Batch] | BaseException) -> bool:
+        while not closed.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for step in range(start, stop):
+                if not put((step, source.batch(step))):
+                    return
+        except BaseException as error:
+            put(error)
+
+    worker = threading.Thread(target=work, daemon=True, name="prefetch")
+    worker.start()
+    try:
+        for _ in range(start, stop):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        closed.set()
+        worker.join()

@@ -1,0 +1,135 @@
+"""Preprocessed slices on disk as memory-mapped arrays, keyed by the files' content and the plan.
+
+A second run opens them at once and memory does not grow with the data. The folder is $PCLMIX_CACHE, else
+~/.cache/pclmix; deleting it is always safe.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from pclmix.config import Plan
+from pclmix.data.folder import Case, Dataset, read_scribble
+from pclmix.data.resample import preprocess_image, preprocess_label
+from pclmix.data.volume import read_image, require_same_grid
+from pclmix.errors import InputError
+from pclmix.files import atomic_path
+
+FORMAT = 1
+FIELDS = ("channels", "classes", "spacing", "slice_axis", "intensity", "clip", "statistics")
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """`image`: (S, C, H, W) float16; `label`: (S, H, W) uint8, all IGNORE where the case has no scribble.
+    Both are memory-mapped. `key` names the content they were made of."""
+
+    id: str
+    key: str
+    image: NDArray[np.float16]
+    label: NDArray[np.uint8]
+
+
+def cache_folder() -> Path:
+    """Where preprocessed slices are kept."""
+    base = os.environ.get("PCLMIX_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pclmix"
+
+
+def build_cache(
+    dataset: Dataset, cases: Sequence[Case], plan: Plan, console: Console | None = None
+) -> list[CachedCase]:
+    """Open the preprocessed slices of `cases`, making those that are missing. Raises `InputError` for bad files."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot make the cache folder ({error.strerror}); set PCLMIX_CACHE") from None
+    settings = json.dumps({name: plan.model_dump(mode="json")[name] for name in FIELDS} | {"format": FORMAT})
+    hashes = _Hashes(folder / "hashes.json")
+    keys = [hashes.key([*case.images, *([case.label] if case.label else [])], settings) for case in cases]
+    hashes.save()
+    missing = [(case, key) for case, key in zip(cases, keys, strict=True) if not _paths(folder, key)[1].exists()]
+    show = console is not None and console.is_terminal and bool(missing)
+    with Progress(console=console, disable=not show, transient=True) as bar:
+        for case, key in bar.track(missing, description="preprocessing"):
+            _make(dataset, case, plan, *_paths(folder, key))
+    return [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
+
+
+def _make(dataset: Dataset, case: Case, plan: Plan, image_path: Path, label_path: Path) -> None:
+    images = [read_image(path) for path in case.images]
+    for other in images[1:]:
+        require_same_grid(images[0], other)
+    slices = preprocess_image(images, plan)
+    if case.label is None:
+        label = np.full(slices.shape[:1] + slices.shape[2:], 255, np.uint8)
+    else:
+        scribble = read_scribble(dataset, case)
+        require_same_grid(images[0], scribble)
+        label = preprocess_label(scribble, plan)
+    # The label is written last: where it exists, the pair is whole.
+    for path, array in ((image_path, np.clip(slices, -6e4, 6e4).astype(np.float16)), (label_path, label)):
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+
+
+def _open(case: str, key: str, image_path: Path, label_path: Path) -> CachedCase:
+    try:
+        return CachedCase(case, key, np.load(image_path, mmap_mode="r"), np.load(label_path, mmap_mode="r"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{image_path}: damaged ({error}); delete it and run again") from None
+
+
+def _paths(folder: Path, key: str) -> tuple[Path, Path]:
+    return folder / f"{key}_image.npy", folder / f"{key}_label.npy"
+
+
+class _Hashes:
+    """SHA-256 of files, remembered by path, size and time of change, so that a second run need not read them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Any] = {}
+        self.changed = False
+        try:
+            self.known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.known = {}
+
+    def key(self, files: Sequence[Path], settings: str) -> str:
+        digest = hashlib.sha256(settings.encode())
+        for path in files:
+            digest.update(self._file(path).encode())
+        return digest.hexdigest()[:32]
+
+    def _file(self, path: Path) -> str:
+        try:
+            status = path.stat()
+            stamp = [status.st_size, status.st_mtime_ns]
+            entry = self.known.get(str(path.resolve()))
+            if entry and entry[:2] == stamp:
+                return str(entry[2])
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{path}: cannot read ({error.strerror})") from None
+        self.known[str(path.resolve())] = [*stamp, digest]
+        self.changed = True
+        return digest
+
+    def save(self) -> None:
+        if self.changed:
+            with atomic_path(self.path) as temporary:
+                temporary.write_text(json.dumps(self.known), encoding="utf-8")

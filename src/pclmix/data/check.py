@@ -1,0 +1,136 @@
+"""`pclmix check`: what a dataset folder holds, what is odd in it, and what would break training."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from pclmix.data.fingerprint import CaseFacts, case_facts
+from pclmix.data.folder import Case, Dataset, read_dense
+from pclmix.data.volume import difference, read_geometry, read_image, require_same_grid
+from pclmix.errors import InputError
+
+
+@dataclass
+class CheckReport:
+    """`problems` would break training; `warnings` would not. `facts` covers the scribbled cases that can be read."""
+
+    dataset: Dataset
+    facts: list[CaseFacts] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_dataset(dataset: Dataset) -> CheckReport:
+    """Read every file of a data set once and report."""
+    report = CheckReport(dataset, warnings=list(dataset.warnings))
+    scribbled = [case for case in dataset.cases if case.label is not None]
+    for case in dataset.cases:
+        try:
+            _check_case(dataset, case, report)
+        except InputError as error:
+            report.problems.append(str(error))
+    without = [case.id for case in dataset.cases if case.label is None and case.dense is None]
+    if without:
+        report.warnings.append(f"{len(without)} cases without any label, not trained on: {_some(without)}")
+    if not scribbled:
+        report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
+    elif report.facts:
+        _check_classes(dataset, report)
+    return report
+
+
+def require_trainable(dataset: Dataset) -> list[str]:
+    """Cheap checks before training: the headers of every case and the strokes' classes. Returns warnings.
+
+    Raises `InputError` for what would break training; files are read in full, and checked, when they are cached.
+    """
+    if not any(case.label is not None for case in dataset.cases):
+        raise InputError(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
+    for case in dataset.cases:
+        shape, geometry = read_geometry(case.images[0])
+        for path in (*case.images[1:], *(p for p in (case.label, case.dense) if p is not None)):
+            other_shape, other = read_geometry(path)
+            if other_shape != shape:
+                raise InputError(f"{path}: shape {other_shape}, expected {shape} as in {case.images[0]}")
+            if found := difference(geometry, other):
+                raise InputError(f"{path}: {found} as in {case.images[0]}")
+    return list(dataset.warnings)
+
+
+def _check_case(dataset: Dataset, case: Case, report: CheckReport) -> None:
+    images = [read_image(path) for path in case.images]
+    for other in images[1:]:
+        require_same_grid(images[0], other)
+    if all(float(np.ptp(image.array)) == 0 for image in images):
+        report.warnings.append(f"{case.images[0]}: every voxel has the same value")
+    if case.dense is not None:
+        require_same_grid(images[0], read_dense(dataset, case))
+    if case.label is None:
+        return
+    shape, geometry = read_geometry(case.label)
+    if shape != images[0].array.shape:
+        raise InputError(f"{case.label}: shape {shape}, expected {images[0].array.shape} as in {case.images[0]}")
+    if found := difference(images[0].geometry, geometry):
+        raise InputError(f"{case.label}: {found} as in {case.images[0]}")
+    facts = case_facts(dataset, case)
+    report.facts.append(facts)
+    if sum(facts.pixels) == 0:
+        report.warnings.append(f"{case.label}: nothing is annotated, so it is not trained on")
+    elif facts.pixels[0] == 0:
+        report.warnings.append(f"{case.label}: no stroke on the background")
+    if sum(facts.pixels) == np.prod(facts.shape):
+        report.warnings.append(f"{case.label}: every voxel is annotated; is this a dense label rather than a scribble?")
+
+
+def _check_classes(dataset: Dataset, report: CheckReport) -> None:
+    totals = np.sum([facts.pixels for facts in report.facts], axis=0)
+    if totals.sum() == 0:
+        report.problems.append(f"{dataset.root / 'labelsTr'}: no annotated pixel in any case, expected strokes")
+        return
+    for name, value in dataset.classes.items():
+        if totals[value] == 0:
+            what = "no background stroke in any case" if value == 0 else f"nobody annotated class {value} ({name})"
+            report.warnings.append(f"{dataset.root / 'labelsTr'}: {what}")
+
+
+def render(report: CheckReport) -> Group:
+    """The report as tables for a terminal."""
+    dataset = report.dataset
+    patients = {case.patient for case in dataset.cases}
+    summary = Table(title=str(dataset.root), show_header=False)
+    summary.add_row("cases / patients", f"{len(dataset.cases)} / {len(patients)}")
+    summary.add_row("with scribbles", str(sum(case.label is not None for case in dataset.cases)))
+    summary.add_row("with dense labels", str(sum(case.dense is not None for case in dataset.cases)))
+    summary.add_row("channels", ", ".join(dataset.channels))
+    parts: list[Table | str] = [summary]
+    if report.facts:
+        shapes = np.array([facts.shape for facts in report.facts])
+        spacings = np.array([facts.spacing for facts in report.facts])
+        summary.add_row("slices a case", f"{shapes[:, 0].min()}-{shapes[:, 0].max()}")
+        summary.add_row("rows x columns", f"{_range(shapes[:, 1])} x {_range(shapes[:, 2])}")
+        summary.add_row("pixel, mm", f"{_range(spacings[:, 1])} x {_range(spacings[:, 2])}")
+        summary.add_row("slice distance, mm", _range(spacings[:, 0]))
+        voxels = shapes.prod(axis=1).sum()
+        pixels = np.array([facts.pixels for facts in report.facts])
+        classes = Table("class", "label", "annotated pixels", "share of all pixels", "cases with it")
+        for name, value in dataset.classes.items():
+            count = int(pixels[:, value].sum())
+            present = f"{int((pixels[:, value] > 0).sum())} of {len(pixels)}"
+            classes.add_row(name, str(value), str(count), f"{count / voxels:.3%}", present)
+        classes.add_row("all", "", str(int(pixels.sum())), f"{pixels.sum() / voxels:.3%}", "")
+        parts.append(classes)
+    parts += [f"warning: {line}" for line in report.warnings]
+    parts += [f"problem: {line}" for line in report.problems]
+    parts.append("nothing here would break training" if not report.problems else f"{len(report.problems)} problem(s)")
+    return Group(*parts)
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

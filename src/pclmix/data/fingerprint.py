@@ -1,0 +1,94 @@
+"""The data set's fingerprint: what the planner and `pclmix check` need to know of the files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pclmix.data.folder import Case, Dataset, read_scribble
+from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
+from pclmix.labels import IGNORE
+
+SAMPLED_CASES = 40
+"""Cases whose intensities are read for the statistics of CT channels."""
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """One case. `shape` and `spacing` (mm) have the slice axis first; `pixels` counts annotated pixels a class;
+    `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any."""
+
+    id: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    pixels: tuple[int, ...]
+    extents: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """All cases, and a channel the 0.5 and 99.5 percentiles, mean and standard deviation of its intensities where
+    foreground was annotated (empty unless a channel is CT)."""
+
+    cases: tuple[CaseFacts, ...]
+    intensities: tuple[tuple[float, float, float, float], ...] = ()
+
+    def to_json(self) -> str:
+        """Readable JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def is_ct(channel: str) -> bool:
+    """Whether a channel's name says CT, as nnU-Net tells it."""
+    return channel.strip().lower() == "ct"
+
+
+def fingerprint(dataset: Dataset, cases: Sequence[Case]) -> Fingerprint:
+    """Facts of the scribbled `cases`. Raises `InputError` for files that cannot be read."""
+    facts = tuple(case_facts(dataset, case) for case in cases)
+    statistics: tuple[tuple[float, float, float, float], ...] = ()
+    if any(is_ct(channel) for channel in dataset.channels):
+        statistics = tuple(_statistics(dataset, cases, index) for index in range(len(dataset.channels)))
+    return Fingerprint(facts, statistics)
+
+
+def case_facts(dataset: Dataset, case: Case) -> CaseFacts:
+    """Facts of one case from its image header and its scribble."""
+    shape, geometry = read_geometry(case.images[0])
+    axis = slice_axis(geometry.spacing)
+    row, column = in_plane(geometry.spacing, axis)
+    slices = to_slices(read_scribble(dataset, case).array, axis)
+    counts = np.bincount(slices.ravel(), minlength=256)[: len(dataset.classes)]
+    extents = tuple(
+        (_extent(part.any(axis=1)) * row, _extent(part.any(axis=0)) * column)
+        for part in (slices > 0) & (slices != IGNORE)
+        if part.any()
+    )
+    sizes = [shape[axis], *(n for index, n in enumerate(shape) if index != axis)]
+    return CaseFacts(
+        id=case.id,
+        shape=(sizes[0], sizes[1], sizes[2]),
+        spacing=(geometry.spacing[axis], row, column),
+        pixels=tuple(int(count) for count in counts),
+        extents=extents,
+    )
+
+
+def _extent(present: NDArray[np.bool_]) -> int:
+    places = np.flatnonzero(present)
+    return int(places[-1] - places[0] + 1)
+
+
+def _statistics(dataset: Dataset, cases: Sequence[Case], channel: int) -> tuple[float, float, float, float]:
+    step = max(1, len(cases) // SAMPLED_CASES)
+    values = []
+    for case in cases[::step]:
+        strokes = read_scribble(dataset, case).array
+        values.append(read_image(case.images[channel]).array[(strokes > 0) & (strokes != IGNORE)])
+    joined = np.concatenate(values) if values else np.zeros(0)
+    if joined.size == 0:
+        return (0.0, 1.0, 0.0, 1.0)
+    low, high = np.percentile(joined, [0.5, 99.5])
+    return (float(low), float(high), float(joined.mean()), float(joined.std()))

@@ -1,0 +1,73 @@
+"""The planner: from the fingerprint and the preset's compute budget to spacing, crop, batch and depth."""
+
+import math
+
+import numpy as np
+
+from pclmix.config import Plan, Settings
+from pclmix.data.fingerprint import Fingerprint, is_ct
+from pclmix.data.folder import Dataset
+
+FIELD_OF_VIEW = 1.5
+"""The crop should show at least this many times the extent of the annotated foreground."""
+
+ANISOTROPIC = 1.3
+"""Row and column spacing are kept apart from this ratio on; below it one square pixel serves both."""
+
+SMALLEST_CROP = 64
+
+
+def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
+    """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
+
+    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 1.5 times
+    the extent (95th percentile) of the annotated foreground. Crop: a square within the budget, no larger than the
+    slices (95th percentile), a multiple of the coarsest stride. Depth: 5 levels, fewer while the coarsest feature would
+    be under 4 pixels. Batch: the budget's.
+    """
+    budget = settings.planner
+    side = budget.crop or math.isqrt(budget.pixels)
+    spacing = (budget.spacing, budget.spacing) if budget.spacing else _spacing(prints, side)
+    depth = budget.depth or 5
+    while not budget.depth and depth > 3 and side // 2 ** (depth - 1) < 4:
+        depth -= 1
+    multiple = 32 if settings.network.encoder != "plain" else 2 ** (depth - 1)
+    if budget.crop:
+        crop = (_rounded(side, multiple), _rounded(side, multiple))
+    else:
+        sizes = np.array([case.shape[1:] for case in prints.cases]) * np.array(
+            [case.spacing[1:] for case in prints.cases]
+        )
+        rows, columns = np.percentile(sizes, 95, axis=0) / np.array(spacing)
+        crop = (_crop_side(side, rows, multiple), _crop_side(side, columns, multiple))
+    intensity = tuple("ct" if is_ct(channel) else "zscore" for channel in dataset.channels)
+    return Plan(
+        channels=dataset.channels,
+        classes=dataset.classes,
+        spacing=(round(spacing[0], 4), round(spacing[1], 4)),
+        crop=crop,
+        batch=budget.batch,
+        depth=depth,
+        intensity=intensity,  # type: ignore[arg-type]
+        clip=tuple((low, high) for low, high, _, _ in prints.intensities),
+        statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
+        network=settings.network,
+    )
+
+
+def _spacing(prints: Fingerprint, side: int) -> tuple[float, float]:
+    rows, columns = np.median([case.spacing[1:] for case in prints.cases], axis=0)
+    if max(rows, columns) / min(rows, columns) < ANISOTROPIC:
+        rows = columns = math.sqrt(rows * columns)
+    extents = [extent for case in prints.cases for extent in case.extents]
+    needed = FIELD_OF_VIEW * np.percentile(extents, 95, axis=0) / side if extents else np.zeros(2)
+    coarser = max(1.0, needed[0] / rows, needed[1] / columns)
+    return float(rows * coarser), float(columns * coarser)
+
+
+def _crop_side(side: int, size: float, multiple: int) -> int:
+    return max(min(side // multiple * multiple, _rounded(size, multiple)), _rounded(SMALLEST_CROP, multiple))
+
+
+def _rounded(value: float, multiple: int) -> int:
+    return math.ceil(value / multiple) * multiple

@@ -1,0 +1,67 @@
+"""From volumes to network slices and back: in-plane resampling and intensity normalisation.
+
+Both directions align the outer edges of the pixel grids (pixel i covers [i, i+1) x spacing), so `restore` undoes the
+geometry of `preprocess_image` exactly.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from pclmix.config import Plan
+from pclmix.data.volume import Volume, in_plane, slice_axis, to_slices
+
+
+def plan_axis(volume: Volume, plan: Plan) -> int:
+    """Array axis of the slices under a plan."""
+    return slice_axis(volume.geometry.spacing, plan.slice_axis)
+
+
+def resampled_size(shape: tuple[int, int], spacing: tuple[float, float], plan: Plan) -> tuple[int, int]:
+    """Rows and columns of a slice at the plan's spacing, at least 1."""
+    rows, columns = (max(1, round(n * s / target)) for n, s, target in zip(shape, spacing, plan.spacing, strict=True))
+    return rows, columns
+
+
+def preprocess_image(images: Sequence[Volume], plan: Plan) -> NDArray[np.float32]:
+    """Channels of a case, one volume each, as normalised slices (S, C, H, W) at the plan's spacing; linear."""
+    axis = plan_axis(images[0], plan)
+    spacing = in_plane(images[0].geometry.spacing, axis)
+    channels = []
+    for index, volume in enumerate(images):
+        slices = to_slices(_normalised(volume.array, plan, index), axis)
+        channels.append(torch.from_numpy(np.ascontiguousarray(slices, dtype=np.float32)))
+    stack = torch.stack(channels, dim=1)
+    size = resampled_size((stack.shape[2], stack.shape[3]), spacing, plan)
+    if size != tuple(stack.shape[2:]):
+        # Antialiasing only acts where the grid gets coarser; it keeps thin structures from being skipped.
+        stack = functional.interpolate(stack, size, mode="bilinear", align_corners=False, antialias=True)
+    return stack.numpy()
+
+
+def preprocess_label(volume: Volume, plan: Plan) -> NDArray[np.uint8]:
+    """A label volume as slices (S, H, W) at the plan's spacing; nearest, so no label is invented."""
+    axis = plan_axis(volume, plan)
+    slices = torch.from_numpy(np.ascontiguousarray(to_slices(volume.array, axis))).to(torch.uint8)
+    size = resampled_size((slices.shape[1], slices.shape[2]), in_plane(volume.geometry.spacing, axis), plan)
+    return functional.interpolate(slices[:, None], size, mode="nearest-exact")[:, 0].numpy()
+
+
+def restore(probabilities: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Probabilities (S, K, h, w) on the native in-plane grid of `shape`, linear; the inverse of the preprocessing."""
+    if tuple(probabilities.shape[2:]) == tuple(shape):
+        return probabilities
+    return functional.interpolate(probabilities, shape, mode="bilinear", align_corners=False)
+
+
+def _normalised(array: NDArray[Any], plan: Plan, channel: int) -> NDArray[np.float32]:
+    if plan.intensity[channel] == "ct":
+        low, high = plan.clip[channel]
+        mean, deviation = plan.statistics[channel]
+        return ((np.clip(array, low, high) - mean) / max(deviation, 1e-6)).astype(np.float32)
+    mean, deviation = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
+    return ((array - mean) / max(deviation, 1e-6)).astype(np.float32)
