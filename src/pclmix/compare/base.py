@@ -1,0 +1,67 @@
+"""What every method is to the training loop: a network, a loss, a state of its own, and a picture."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pclmix.config import MethodSettings, Plan
+from pclmix.data.batches import Batch
+from pclmix.network.dual import SegmentationNet, kept_for_inference
+
+
+class Losses(NamedTuple):
+    """The loss to minimise, and its terms for the logs (detached scalars)."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class Method(ABC):
+    """A way to learn from scribbles. `net` is called, so it may be wrapped for devices and precision."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    citation: ClassVar[str]
+
+    def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
+        self.net, self.plan, self.settings = net, plan, settings
+
+    @staticmethod
+    @abstractmethod
+    def network(plan: Plan) -> nn.Module:
+        """The network that is trained."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
+        """Losses of a batch at r = t/T; every random choice comes from `generator` (CPU)."""
+
+    @abstractmethod
+    def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the method sees of a batch, for pictures: images (B, C, H, W), labels and maps (B, H, W)."""
+
+    def after_step(self) -> None:
+        """Move the method's own state after an optimiser step."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The method's own state, tensors only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+
+    @staticmethod
+    def segmenter(net: nn.Module) -> SegmentationNet:
+        """The part of the unwrapped network that inference keeps."""
+        return kept_for_inference(net)
+
+    @torch.no_grad()
+    def picture(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """`panels` with the network in eval mode, so that looking changes nothing."""
+        training = self.net.training
+        self.net.eval()
+        try:
+            return self.panels(batch, progress, generator)
+        finally:
+            self.net.train(training)

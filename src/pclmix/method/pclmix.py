@@ -1,0 +1,121 @@
+"""PCLMix in one screen: look, contrast, mix, agree (arXiv 2405.06288; equations M1-M9 in docs/equations.md)."""
+
+import torch
+from torch import Tensor, nn
+
+from pclmix.compare.base import Losses, Method
+from pclmix.config import MethodSettings, Plan
+from pclmix.data.batches import Batch
+from pclmix.method.consistency import decoder_difference, mix_consistency
+from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, select_anchors
+from pclmix.method.memory import Memory
+from pclmix.method.mix import draw_mix, mix_batch, mixed_pseudo_label
+from pclmix.method.schedule import contrast_weight, heterogeneous_weight
+from pclmix.method.supervision import supervised_loss
+from pclmix.method.uncertainty import certain_labels, entropy, mean_probability
+from pclmix.network.dual import dual_decoder_net
+from pclmix.network.projection import STRIDE
+
+
+class PCLMix(Method):
+    """The published method. Switched off, `mix` leaves out the second look with its halves of M6-M8, `consistency`
+    M7 and M8, and `contrast` M3 and the memory."""
+
+    name = "pclmix"
+    summary = "dynamic mix, pixel contrast with a memory, dual consistency of two unlike decoders"
+    citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
+
+    def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
+        super().__init__(net, plan, settings)
+        self.classes = len(plan.classes)
+        self.memory = Memory(self.classes, settings.queue, plan.network.embedding)
+        # With one foreground class there would be no negatives, so the background joins.
+        self.contrasted = tuple(range(1 if self.classes > 2 else 0, self.classes))
+
+    @staticmethod
+    def network(plan: Plan) -> nn.Module:
+        """The dual-decoder network."""
+        return dual_decoder_net(plan)
+
+    def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
+        """M9 of a batch at r = t/T."""
+        weight = self.settings
+        # 1 look
+        look = self.net(batch.image, embed=weight.contrast)
+        supervised = supervised_loss(look.main, look.auxiliary, batch.scribble, batch.valid, weight.auxiliary)
+        terms = {"supervised": supervised}
+        total = supervised
+        if weight.consistency:
+            different = decoder_difference(look.main, look.auxiliary, batch.valid)
+        # 2 contrast
+        if weight.contrast:
+            probability = mean_probability(look.main, look.auxiliary)
+            certain = certain_labels(probability, batch.scribble, batch.valid, progress)
+            contrast = self._contrast(look.main, look.embedding, certain, batch, generator)
+            total = total + weight.contrastive * contrast_weight(progress, weight.contrast_warmup) * contrast
+            terms["contrast"] = contrast
+        # 3 mix, 4 agree
+        if weight.mix:
+            draw = draw_mix(len(batch.image), batch.image.shape[-2:], weight.box_area, generator)
+            mixed = mix_batch(draw, batch)
+            agree = self.net(mixed.image, embed=False)
+            mixed_supervised = supervised_loss(
+                agree.main, agree.auxiliary, mixed.scribble, mixed.valid, weight.auxiliary
+            )
+            total = total + mixed_supervised
+            terms["mixed"] = mixed_supervised
+            if weight.consistency:
+                pseudo = mixed_pseudo_label(draw, look.main, look.auxiliary)
+                mixing = mix_consistency(agree.main, agree.auxiliary, pseudo, mixed.valid, weight.auxiliary)
+                different = different + decoder_difference(agree.main, agree.auxiliary, mixed.valid)
+                total = total + weight.consistent * mixing
+                terms["mixing"] = mixing
+        if weight.consistency:
+            total = total + weight.consistent * heterogeneous_weight(progress) * different
+            terms["decoders"] = different
+        return Losses(total, {name: term.detach() for name, term in terms.items()})
+
+    def _contrast(
+        self, main: Tensor, embedding: Tensor, certain: Tensor, batch: Batch, generator: torch.Generator
+    ) -> Tensor:
+        """M3 on the embedding's grid, then the image's keys join the memory."""
+        self.memory.to(embedding.device)
+        scribble = torch.where(batch.valid, batch.scribble, 255)
+        cells = cell_labels(certain, scribble, self.classes, STRIDE)
+        prediction = cell_labels(main.detach().argmax(dim=1), torch.full_like(certain, 255), self.classes, STRIDE)
+        classes = torch.tensor(self.contrasted, device=cells.device)
+        settings = self.settings
+        index, counted = select_anchors(
+            cells, prediction, classes, settings.anchors_per_class, settings.anchors, generator
+        )
+        pixels = embedding.permute(0, 2, 3, 1).flatten(0, 2)
+        loss = pixel_contrast(pixels[index], cells.flatten()[index], counted, self.memory, settings.temperature)
+        keys, present = class_keys(embedding, cells, self.classes)
+        takes_part = torch.isin(torch.arange(self.classes, device=cells.device), classes)
+        self.memory.enqueue(keys, present & takes_part)
+        return loss
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The memory."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore the memory."""
+        self.memory.load_state_dict(state)
+
+    def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """The four steps as pictures."""
+        look = self.net(batch.image, embed=False)
+        probability = mean_probability(look.main, look.auxiliary)
+        draw = draw_mix(len(batch.image), batch.image.shape[-2:], self.settings.box_area, generator)
+        mixed = mix_batch(draw, batch)
+        return {
+            "image": batch.image,
+            "scribble": batch.scribble,
+            "pseudo label": certain_labels(probability, batch.scribble, batch.valid, progress),
+            "uncertainty": entropy(probability),
+            "mixed image": mixed.image,
+            "mixed scribble": mixed.scribble,
+            "mixed label": mixed_pseudo_label(draw, look.main, look.auxiliary),
+            "prediction": look.main.argmax(dim=1),
+        }

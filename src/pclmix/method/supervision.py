@@ -1,0 +1,28 @@
+"""Supervision by the strokes: M5 and M6."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pclmix.labels import IGNORE
+
+
+def partial_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """M5: cross entropy averaged over the annotated pixels; 0 with a finite gradient where there are none.
+
+    `logits`: (B, K, H, W), before softmax; `target`: (B, H, W), 0..K-1 or IGNORE; `valid`: (B, H, W) bool, pixels that
+    were imaged, all where it is None.
+    """
+    if valid is not None:
+        target = torch.where(valid, target, IGNORE)
+    total = functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+    return total / (target != IGNORE).sum().clamp_min(1)
+
+
+def supervised_loss(
+    main: Tensor, auxiliary: Tensor, target: Tensor, valid: Tensor | None, auxiliary_weight: float
+) -> Tensor:
+    """Half of M6, for one look at the image: pCE(z_c, s) + λ_t pCE(z_t, s)."""
+    return partial_cross_entropy(main, target, valid) + auxiliary_weight * partial_cross_entropy(
+        auxiliary, target, valid
+    )
