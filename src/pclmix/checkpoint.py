@@ -8,35 +8,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from pclmix.averaging import AveragedWeights
-from pclmix.compare.base import Method
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
+from pclmix.session import Session
 
 FORMAT = "pclmix-checkpoint-1"
 
 
-def save_checkpoint(
-    path: Path,
-    *,
-    step: int,
-    seconds: float,
-    net: nn.Module,
-    averaged: AveragedWeights,
-    optimizer: torch.optim.Optimizer,
-    method: Method,
-) -> None:
-    """Write the state after `step` finished steps; `seconds` is the training time so far. Atomic."""
+def save_checkpoint(path: Path, session: Session, seconds: float) -> None:
+    """Write the state of a session after its finished steps; `seconds` is the training time so far. Atomic."""
     tensors: dict[str, Tensor] = {}
-    tensors |= _prefixed("net", net.state_dict())
-    tensors |= _prefixed("averaged", averaged.net.state_dict())
-    tensors |= _prefixed("method", method.state_dict())
-    state = optimizer.state_dict()
+    tensors |= _prefixed("net", session.module.state_dict())
+    tensors |= _prefixed("averaged", session.averaged.net.state_dict())
+    tensors |= _prefixed("method", session.method.state_dict())
+    state = session.optimizer.state_dict()
     numbers: dict[str, Any] = {}
     for index, entries in state["state"].items():
         for name, value in entries.items():
@@ -44,7 +33,7 @@ def save_checkpoint(
                 tensors[f"optimizer.{index}.{name}"] = value
             else:
                 numbers[f"{index}.{name}"] = value
-    meta = {"step": step, "seconds": seconds, "groups": state["param_groups"], "numbers": numbers}
+    meta = {"step": session.step, "seconds": seconds, "groups": state["param_groups"], "numbers": numbers}
     # A tensor may be a view of another (tied weights); safetensors wants each one contiguous and on its own.
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
@@ -54,10 +43,8 @@ def save_checkpoint(
             raise OSError(str(error)) from error
 
 
-def load_checkpoint(
-    path: Path, *, net: nn.Module, averaged: AveragedWeights, optimizer: torch.optim.Optimizer, method: Method
-) -> tuple[int, float]:
-    """Restore a state into the objects given; returns (finished steps, training seconds so far).
+def load_checkpoint(path: Path, session: Session) -> tuple[int, float]:
+    """Restore a state into a fresh session; returns (finished steps, training seconds so far).
 
     Raises `InputError` if the file is not a checkpoint of this program or does not fit the network.
     """
@@ -71,11 +58,11 @@ def load_checkpoint(
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable checkpoint ({error})") from None
     try:
-        net.load_state_dict(_section("net", tensors))
-        averaged.net.load_state_dict(_section("averaged", tensors))
+        session.module.load_state_dict(_section("net", tensors))
+        session.averaged.net.load_state_dict(_section("averaged", tensors))
     except RuntimeError:
         raise InputError(f"{path}: its weights do not fit this network, expected the plan it was made with") from None
-    method.load_state_dict(_section("method", tensors))
+    session.method.load_state_dict(_section("method", tensors))
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in _section("optimizer", tensors).items():
         index, key = name.split(".", 1)
@@ -83,7 +70,7 @@ def load_checkpoint(
     for name, value in meta["numbers"].items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
+    session.optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
     return int(meta["step"]), float(meta["seconds"])
 
 

@@ -1,51 +1,179 @@
-"""Scores of a model on the validation cases, during a run and at its end; chooses nothing by them."""
+"""Scores of a model on the validation cases, during a run and at its end. Nothing is chosen by them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
-from torch import nn
+from rich.console import Group
+from torch import Tensor, nn
 
 from pclmix.averaging import with_fresh_statistics
 from pclmix.config import Plan
 from pclmix.data.cache import CachedCase
-from pclmix.data.folder import Case, Dataset, read_dense, read_scribble
-from pclmix.data.volume import from_slices, slice_axis, to_slices
-from pclmix.evaluate import CaseScore, Evaluation, evaluate_case, summarise
-from pclmix.infer import labels_from, predict_slices
+from pclmix.data.folder import Case, Dataset, read_dense
+from pclmix.data.volume import in_plane, slice_axis, to_slices
+from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
+from pclmix.evaluate import render as render_evaluation
+from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
 from pclmix.postprocess import choose_components, keep_largest_component
 from pclmix.session import Session
 
 STROKE_CASES = 16
-"""Training cases predicted at the end to choose the post-processing."""
+"""Most training cases predicted at the end to choose the post-processing."""
+
+MIRRORED_COST = 4
+"""Passes of a mirrored prediction against a plain one."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Figures with and without post-processing; `strokes` are pCE and agreement on the validation cases' scribbles.
-
-    `plain` is neither mirrored nor post-processed, `default` is what `predict` does by default. Both are None where
-    no validation case has a dense label.
-    """
+    """`plain` is scored without mirroring and post-processing, `default` as `predict` does by default; both are None
+    where no validation case has a dense label. `strokes`: pCE and agreement on the scribbles of validation cases."""
 
     plain: Evaluation | None
     default: Evaluation | None
     strokes: dict[str, float]
 
     def figures(self) -> dict[str, float]:
-        """One flat row for logs: mean Dice and HD95, a Dice a class, then the figures on the strokes."""
+        """One flat row for the logs."""
         row: dict[str, float] = {}
-        for prefix, evaluation in (("", self.default), ("plain_", self.plain)):
-            if evaluation is None or (prefix == "plain_" and evaluation is self.default):
-                continue
-            row[f"{prefix}dice"] = evaluation.mean.dice
-            row[f"{prefix}hd95"] = evaluation.mean.hd95
-            row[f"{prefix}infinite"] = float(evaluation.mean.infinite)
-            for label, summary in evaluation.classes.items():
-                row[f"{prefix}dice_{label}"] = summary.dice
+        for prefix, evaluation in (("plain_", self.plain), ("", self.default)):
+            if evaluation is not None:
+                row |= {f"{prefix}dice": evaluation.mean.dice, f"{prefix}hd95": evaluation.mean.hd95}
+                row[f"{prefix}infinite"] = evaluation.mean.infinite
+                row |= {f"{prefix}dice_{label}": summary.dice for label, summary in evaluation.classes.items()}
         return row | self.strokes
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, as JSON has them."""
+        parts = {"default": self.default, "plain": self.plain}
+        return {name: to_json(part) for name, part in parts.items() if part is not None} | {"strokes": self.strokes}
+
+
+def render(validation: Validation) -> Group:
+    """Tables for a terminal."""
+    parts: list[Any] = []
+    if validation.default is not None:
+        parts.append(render_evaluation(validation.default, "validation, as predict gives it by default"))
+    if validation.plain is not None:
+        parts.append(render_evaluation(validation.plain, "validation, without mirroring and post-processing"))
+    if validation.strokes:
+        parts.append("on the strokes: " + ", ".join(f"{k} {v:.4f}" for k, v in validation.strokes.items()))
+    return Group(*parts)
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Scores the averaged weights: in passing during a run, in full at its end. Case lists run parallel."""
+
+    dataset: Dataset
+    cases: Sequence[Case]
+    cached: Sequence[CachedCase]
+    train_cases: Sequence[Case]
+    train_cached: Sequence[CachedCase]
+    plan: Plan
+    device: torch.device
+    statistics_batches: int
+
+    def during(self, session: Session) -> Validation:
+        """Without mirroring and post-processing, which would cost four times as much."""
+        return self._validate(self._fresh(session, session.averaged.net), self.plan, full=False)
+
+    def at_end(self, session: Session) -> tuple[nn.Module, Plan, Validation]:
+        """The result's network, the plan with its post-processing, and the scores with and without it."""
+        net = self._fresh(session, session.averaged.net)
+        classes = tuple(range(1, len(self.plan.classes)))
+        kept = choose_components(self._stroke_pairs(net), classes)
+        plan = self.plan.model_copy(update={"largest_component": kept})
+        return net, plan, self._validate(net, plan, full=True)
+
+    def last_weights(self, session: Session) -> nn.Module:
+        """The last weights, not averaged, with fresh statistics."""
+        return self._fresh(session, session.kept)
+
+    def expected_seconds(self, session: Session, validations: int) -> float:
+        """Estimate of all that a run does besides its steps, from a small sample of it."""
+        start = time.perf_counter()
+        net = with_fresh_statistics(session.averaged.net, _images(session, 3))
+        total = (validations + 1) * (time.perf_counter() - start) / 3 * self.statistics_batches
+        if self.cases:
+            sample = min(3, len(self.cases))
+            part = Validator(self.dataset, self.cases[:sample], self.cached[:sample], (), (), self.plan, self.device, 1)
+            start = time.perf_counter()
+            part._validate(net, self.plan, full=False)
+            once = (time.perf_counter() - start) / sample * len(self.cases)
+            total += (validations - 1) * once + (1 + MIRRORED_COST) * once
+        pixels = sum(case.image.size for case in self.train_cached[:: self._stride()])
+        probe = self.train_cached[0]
+        start = time.perf_counter()
+        predict_slices(net, probe.image, False, self.device)
+        return total + (time.perf_counter() - start) * MIRRORED_COST * pixels / probe.image.size
+
+    def _fresh(self, session: Session, net: nn.Module) -> nn.Module:
+        return with_fresh_statistics(net, _images(session, self.statistics_batches))
+
+    def _stride(self) -> int:
+        return max(1, -(-len(self.train_cached) // STROKE_CASES))
+
+    def _stroke_pairs(self, net: nn.Module) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """(prediction, scribble) of some training cases at the plan's spacing."""
+        for case in self.train_cached[:: self._stride()]:
+            probabilities = predict_slices(net, case.image, self.plan.mirror, self.device)
+            yield probabilities.argmax(dim=1).to(torch.uint8).numpy(), np.asarray(case.label)
+
+    def _validate(self, net: nn.Module, plan: Plan, *, full: bool) -> Validation:
+        plain: dict[str, dict[int, Score]] = {}
+        default: dict[str, dict[int, Score]] = {}
+        strokes = _Strokes()
+        for case, cached in zip(self.cases, self.cached, strict=True):
+            looks = [(False, plain), *([(True, default)] if full else [])]
+            for as_default, scores in looks:
+                probabilities = predict_slices(net, cached.image, plan.mirror and as_default, self.device)
+                if not as_default:
+                    strokes.add(probabilities, cached.label)
+                if case.dense is not None:
+                    kept = plan.largest_component if as_default else ()
+                    scores[case.id] = self._score(case, probabilities, plan, kept)
+        return Validation(
+            summarise(plain) if plain else None, summarise(default) if default else None, strokes.figures()
+        )
+
+    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: tuple[int, ...]) -> dict[int, Score]:
+        truth = read_dense(self.dataset, case)
+        axis = slice_axis(truth.geometry.spacing, plan.slice_axis)
+        reference = to_slices(truth.array, axis)
+        labels, _ = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
+        spacing = (truth.geometry.spacing[axis], *in_plane(truth.geometry.spacing, axis))
+        labels = keep_largest_component(labels, kept)
+        return evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
+
+
+class _Strokes:
+    """pCE and agreement over all annotated pixels seen."""
+
+    def __init__(self) -> None:
+        self.loss = self.right = 0.0
+        self.count = 0
+
+    def add(self, probabilities: Tensor, label: NDArray[np.uint8]) -> None:
+        target = torch.from_numpy(np.asarray(label).astype(np.int64))
+        known = target != IGNORE
+        picked = probabilities.permute(0, 2, 3, 1)[known]
+        wanted = target[known]
+        self.loss -= float(picked.gather(1, wanted[:, None]).clamp_min(1e-12).log().sum())
+        self.right += float((picked.argmax(dim=1) == wanted).sum())
+        self.count += int(known.sum())
+
+    def figures(self) -> dict[str, float]:
+        if not self.count:
+            return {}
+        return {"stroke_pce": self.loss / self.count, "stroke_agreement": self.right / self.count}
+
+
+def _images(session: Session, batches: int) -> Iterator[Tensor]:
+    return (session.placed(session.source.plain_batch(index)).image for index in range(batches))

@@ -1,0 +1,197 @@
+"""Scores of predictions against dense labels: a case and class at a time in 3-D, then their summary."""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.table import Table
+
+from pclmix.data.volume import read_label, require_same_grid
+from pclmix.errors import InputError
+from pclmix.files import atomic_path
+from pclmix.metrics import dice, hd95
+
+SUFFIX = re.compile(r"_(0000|gt|pred|manual)$")
+WORST = 3
+
+
+@dataclass(frozen=True)
+class Score:
+    """Dice and HD95 (mm, infinite where just one mask is empty) of one class of one case."""
+
+    dice: float
+    hd95: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Over cases: mean Dice and mean of the finite HD95, how many were infinite, spread and median."""
+
+    dice: float
+    hd95: float
+    infinite: int
+    dice_sd: float
+    dice_median: float
+    hd95_sd: float
+    hd95_median: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`cases`: id -> label -> score; `classes`: label -> summary; `mean`: mean of the classes; `worst`: case ids."""
+
+    cases: dict[str, dict[int, Score]]
+    classes: dict[int, Summary]
+    mean: Summary
+    worst: tuple[str, ...]
+
+
+def evaluate_case(
+    prediction: NDArray[Any], truth: NDArray[Any], spacing: tuple[float, float, float], labels: Iterable[int]
+) -> dict[int, Score]:
+    """Scores of each label of one volume."""
+    scores = {}
+    for label in labels:
+        ours, theirs = prediction == label, truth == label
+        scores[label] = Score(dice(ours, theirs), hd95(ours, theirs, spacing))
+    return scores
+
+
+def summarise(cases: dict[str, dict[int, Score]]) -> Evaluation:
+    """Summarise the scores of cases that all have the same labels."""
+    labels = sorted({label for scores in cases.values() for label in scores})
+    classes = {label: _summary([scores[label] for scores in cases.values()]) for label in labels}
+    mean = Summary(
+        *(
+            float(np.mean([getattr(s, name) for s in classes.values()]))
+            if name != "infinite"
+            else sum(s.infinite for s in classes.values())
+            for name in Summary.__dataclass_fields__
+        )
+    )
+    by_dice = sorted(cases, key=lambda case: (float(np.mean([s.dice for s in cases[case].values()])), case))
+    return Evaluation(cases, classes, mean, tuple(by_dice[:WORST]))
+
+
+def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
+    """Score every label file of `truth` against the prediction of the same case id.
+
+    Raises `InputError` for a truth without its prediction, grids that differ, or labels the truth does not know.
+    """
+    truths, predicted = _by_case(truth), _by_case(predictions)
+    if not truths:
+        raise InputError(f"{truth}: no label file (*.nii.gz), expected one a case")
+    for case, path in truths.items():
+        if case not in predicted:
+            raise InputError(f"{path}: no prediction for it, expected {case}.nii.gz in {predictions}")
+    labels = sorted({int(v) for path in truths.values() for v in np.unique(read_label(path).array)} - {0})
+    cases = {}
+    for case, path in truths.items():
+        reference, ours = read_label(path), read_label(predicted[case])
+        require_same_grid(reference, ours)
+        unknown = sorted(set(np.unique(ours.array).tolist()) - {0, *labels})
+        if unknown:
+            raise InputError(f"{predicted[case]}: label {unknown[0]}, expected 0 or {labels} as in {truth}")
+        cases[case] = evaluate_case(ours.array, reference.array, reference.geometry.spacing, labels)
+    return summarise(cases)
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The documented JSON: classes, mean, cases; what is not finite is null."""
+    return {
+        "classes": {str(label): _record(summary) for label, summary in evaluation.classes.items()},
+        "mean": _record(evaluation.mean),
+        "cases": {
+            case: {str(label): {"dice": _finite(s.dice), "hd95": _finite(s.hd95)} for label, s in scores.items()}
+            for case, scores in evaluation.cases.items()
+        },
+        "worst": list(evaluation.worst),
+    }
+
+
+def write_json(evaluation: Evaluation, path: Path) -> None:
+    """Write `to_json` to a file."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(to_json(evaluation), indent=1), encoding="utf-8")
+
+
+def write_csv(evaluation: Evaluation, path: Path) -> None:
+    """Write a line a case and class; an infinite distance is written `inf`."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "label", "dice", "hd95_mm"])
+        for case, scores in evaluation.cases.items():
+            writer.writerows([case, label, f"{s.dice:.6f}", f"{s.hd95:.6f}"] for label, s in scores.items())
+
+
+def render(evaluation: Evaluation, title: str = "") -> Group:
+    """The summary as a table, and the worst cases by name."""
+    table = Table("label", "Dice", "median", "HD95, mm", "median", "infinite", title=title or None)
+    rows = [(str(label), summary) for label, summary in evaluation.classes.items()]
+    for name, s in [*rows, ("mean", evaluation.mean)]:
+        table.add_row(
+            name,
+            f"{s.dice:.4f} ({s.dice_sd:.4f})",
+            f"{s.dice_median:.4f}",
+            f"{s.hd95:.2f} ({s.hd95_sd:.2f})",
+            f"{s.hd95_median:.2f}",
+            str(s.infinite),
+        )
+    worst = ", ".join(
+        f"{case} ({np.mean([s.dice for s in evaluation.cases[case].values()]):.3f})" for case in evaluation.worst
+    )
+    note = "mean (standard deviation) over cases; infinite HD95 counted apart, not in the mean"
+    return Group(table, f"{len(evaluation.cases)} cases; {note}", f"worst: {worst}")
+
+
+def case_id(path: Path) -> str:
+    """File name without endings and without _0000, _gt, _pred or _manual."""
+    return SUFFIX.sub("", path.name.removesuffix(".gz").removesuffix(".nii"))
+
+
+def _by_case(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected label files")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith("."):
+            continue
+        if path.name.removesuffix(".gz").removesuffix(".nii").endswith(("_uncertainty", "_probabilities")):
+            continue
+        case = case_id(path)
+        if case in found:
+            raise InputError(f"{path}: two files for case {case}, the other is {found[case].name}, expected one")
+        found[case] = path
+    return found
+
+
+def _summary(scores: list[Score]) -> Summary:
+    dices = np.array([score.dice for score in scores])
+    distances = np.array([score.hd95 for score in scores])
+    finite = distances[np.isfinite(distances)]
+    nothing = finite.size == 0
+    return Summary(
+        dice=float(dices.mean()),
+        hd95=math.nan if nothing else float(finite.mean()),
+        infinite=int((~np.isfinite(distances)).sum()),
+        dice_sd=float(dices.std()),
+        dice_median=float(np.median(dices)),
+        hd95_sd=math.nan if nothing else float(finite.std()),
+        hd95_median=math.nan if nothing else float(np.median(finite)),
+    )
+
+
+def _record(summary: Summary) -> dict[str, Any]:
+    return {name: _finite(getattr(summary, name)) for name in Summary.__dataclass_fields__}
+
+
+def _finite(value: float) -> float | int | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,199 @@
+"""Image file -> label file, with the main decoder only.
+
+Whole slices go through the network in batches; probabilities come back to the native grid and are averaged over
+mirrored copies there is time for; then argmax and the plan's post-processing.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from pclmix.config import Plan
+from pclmix.data.resample import plan_axis, preprocess_image, restore
+from pclmix.data.volume import Volume, from_slices, read_image, require_same_grid, write_label, write_map
+from pclmix.errors import InputError
+from pclmix.files import claim_folder
+from pclmix.model_file import load_model
+from pclmix.postprocess import keep_largest_component
+
+PIXELS_AT_ONCE = 2**20
+"""Most pixels of a batch of slices, so that memory does not grow with the volume."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """None follows the plan; `largest_component` True keeps the largest component of every class, False of none."""
+
+    mirror: bool | None = None
+    largest_component: bool | None = None
+    save_probabilities: bool = False
+    save_uncertainty: bool = False
+
+    def applied(self, plan: Plan) -> Plan:
+        """The plan with these options in it."""
+        changes: dict[str, object] = {}
+        if self.mirror is not None:
+            changes["mirror"] = self.mirror
+        if self.largest_component is not None:
+            changes["largest_component"] = tuple(range(1, len(plan.classes))) if self.largest_component else ()
+        return plan.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """In the native grid of the input: `labels` (uint8), `uncertainty` (entropy / ln K, 0 to 1), and `probabilities`
+    with the classes last, float32; the last two only where they were asked for."""
+
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None
+    uncertainty: NDArray[np.float32] | None
+
+
+@torch.inference_mode()
+def predict_slices(net: nn.Module, slices: NDArray[np.floating], mirror: bool, device: torch.device) -> Tensor:
+    """Class probabilities (S, K, h, w), float32 on the CPU, of preprocessed slices (S, C, h, w)."""
+    count = max(1, PIXELS_AT_ONCE // (slices.shape[2] * slices.shape[3]))
+    parts = []
+    for start in range(0, len(slices), count):
+        chunk = torch.from_numpy(np.ascontiguousarray(slices[start : start + count], dtype=np.float32)).to(device)
+        flips: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)] if mirror else [()]
+        total: Tensor | float = 0.0
+        for axes in flips:
+            image = chunk.flip(axes).contiguous(memory_format=torch.channels_last)
+            total = total + net(image).float().softmax(dim=1).flip(axes)
+        parts.append((total / len(flips)).cpu())  # type: ignore[union-attr]
+    return torch.cat(parts)
+
+
+def to_native(probabilities: Tensor, shape: tuple[int, int], plan: Plan) -> tuple[NDArray[np.uint8], Tensor]:
+    """Labels (S, H, W) on the native in-plane grid, before post-processing, and the probabilities there."""
+    native = restore(probabilities, shape)
+    return native.argmax(dim=1).to(torch.uint8).numpy(), native
+
+
+def predict_volume(
+    net: nn.Module,
+    plan: Plan,
+    images: Sequence[Volume],
+    device: torch.device,
+    *,
+    probabilities: bool = False,
+    uncertainty: bool = False,
+) -> Prediction:
+    """Segment one case, its channels a volume each, in the axis order of its files."""
+    axis = plan_axis(images[0], plan)
+    sides = [n for index, n in enumerate(images[0].array.shape) if index != axis]
+    slices = preprocess_image(images, plan)
+    labels, native = to_native(predict_slices(net, slices, plan.mirror, device), (sides[0], sides[1]), plan)
+    kept = keep_largest_component(labels, plan.largest_component)
+    doubt = None
+    if uncertainty:
+        entropy = -(native * native.clamp_min(1e-12).log()).sum(dim=1) / np.log(native.shape[1])
+        doubt = from_slices(entropy.numpy(), axis)
+    maps = np.moveaxis(native.numpy(), 1, -1) if probabilities else None
+    return Prediction(
+        labels=from_slices(kept, axis),
+        probabilities=None if maps is None else np.moveaxis(maps, 0, axis),
+        uncertainty=doubt,
+    )
+
+
+def predict_files(
+    model: str | Path,
+    inputs: Sequence[Path],
+    out: Path,
+    options: PredictOptions,
+    *,
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Iterator[Path]:
+    """Segment files and folders into `out`; yields each label file once it is written.
+
+    CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz. The next case is read and the last one
+    written while the network runs. Raises `InputError` before anything is written if an input does not fit the model.
+    """
+    net, plan = load_model(model)
+    plan = options.applied(plan)
+    cases = _cases(inputs, len(plan.channels), str(model))
+    claim_folder(out, overwrite=overwrite)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    net = net.to(device)
+    show = console is not None and console.is_terminal
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        names = list(cases)
+        ahead: Future[list[Volume]] | None = reader.submit(_read_case, cases[names[0]])
+        written: list[Future[Path]] = []
+        with Progress(console=console, disable=not show, transient=True) as bar:
+            for index, name in enumerate(bar.track(names, description="predicting")):
+                assert ahead is not None
+                images = ahead.result()
+                following = names[index + 1] if index + 1 < len(names) else None
+                ahead = reader.submit(_read_case, cases[following]) if following else None
+                prediction = predict_volume(
+                    net,
+                    plan,
+                    images,
+                    device,
+                    probabilities=options.save_probabilities,
+                    uncertainty=options.save_uncertainty,
+                )
+                written.append(writer.submit(_write_case, out, name, prediction, images[0]))
+                while written and (written[0].done() or len(written) > 2):
+                    yield written.pop(0).result()
+        for future in written:
+            yield future.result()
+
+
+def _read_case(paths: list[Path]) -> list[Volume]:
+    images = [read_image(path) for path in paths]
+    for other in images[1:]:
+        require_same_grid(images[0], other)
+    return images
+
+
+def _write_case(out: Path, name: str, prediction: Prediction, like: Volume) -> Path:
+    path = out / f"{name}.nii.gz"
+    if prediction.probabilities is not None:
+        write_map(out / f"{name}_probabilities.nii.gz", prediction.probabilities, like)
+    if prediction.uncertainty is not None:
+        write_map(out / f"{name}_uncertainty.nii.gz", prediction.uncertainty, like)
+    write_label(path, prediction.labels, like)
+    return path
+
+
+def _cases(inputs: Sequence[Path], channels: int, model: str) -> dict[str, list[Path]]:
+    """Channel files by case id."""
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.name.endswith((".nii", ".nii.gz")) and p.name[0] != ".")
+            if not found:
+                raise InputError(f"{path}: no .nii.gz or .nii file in this folder, expected images")
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder, expected an image")
+    cases: dict[str, dict[int, Path]] = {}
+    for path in files:
+        stem = path.name.removesuffix(".gz").removesuffix(".nii")
+        match = re.fullmatch(r"(.+)_(\d{4})", stem)
+        case, channel = (match[1], int(match[2])) if match else (stem, 0)
+        known = cases.setdefault(case, {})
+        if channel in known:
+            raise InputError(f"{path}: two files for case {case}, the other is {known[channel]}, expected one")
+        known[channel] = path
+    for case, known in cases.items():
+        if sorted(known) != list(range(channels)):
+            first = next(iter(known.values()))
+            raise InputError(f"{first}: case {case} has {len(known)} channel(s), expected {channels} as in {model}")
+    return {case: [known[index] for index in range(channels)] for case, known in cases.items()}

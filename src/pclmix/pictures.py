@@ -1,0 +1,68 @@
+"""Pictures: what a method sees of a batch, and predictions beside their truth."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pclmix.files import atomic_path
+from pclmix.labels import IGNORE, colour
+
+Panel = NDArray[Any]
+
+
+def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
+    """Write a grid of panels, a column each and a row a sample.
+
+    A panel of integers (B, H, W) is a label map and drawn over the image of its row; one of floats (B, H, W) is a map;
+    one of floats (B, C, H, W) is an image, of which the first channel is shown.
+    """
+    rows = len(next(iter(panels.values())))
+    figure = Figure(figsize=(2.1 * len(panels), 2.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, len(panels), squeeze=False)
+    for column, (name, panel) in enumerate(panels.items()):
+        axes[0][column].set_title(name, fontsize=9)
+        under = panels["mixed image" if name.startswith("mixed") and "mixed image" in panels else "image"]
+        for row in range(rows):
+            show(axes[row][column], panel[row], under[row], classes)
+    save_figure(figure, path)
+
+
+def show(axes: Any, panel: Panel, image: Panel, classes: int) -> None:
+    """Draw one panel: (C, H, W) image, (H, W) float map, or (H, W) labels over `image`."""
+    axes.set_axis_off()
+    if panel.ndim == 3:
+        axes.imshow(panel[0], cmap="gray")
+    elif panel.dtype.kind == "f":
+        axes.imshow(panel, cmap="magma", vmin=0, vmax=np.log(classes))
+    else:
+        axes.imshow(overlay(image[0], panel))
+
+
+def overlay(image: Panel, labels: Panel, strength: float = 0.55) -> NDArray[np.float64]:
+    """RGB (H, W, 3) in 0-1: a grey image with its labels in colour; IGNORE and plain background stay grey.
+
+    Where some pixels are IGNORE, annotated background is drawn in blue-grey, so that its strokes can be seen.
+    """
+    low, high = np.percentile(image, [1, 99])
+    grey = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
+    out = np.repeat(grey[..., None].astype(np.float64), 3, axis=2)
+    partial = bool((labels == IGNORE).any())
+    for label in np.unique(labels).tolist():
+        if label == IGNORE or (label == 0 and not partial):
+            continue
+        tint = np.array((70, 110, 160) if label == 0 else colour(label)) / 255
+        place = labels == label
+        share = 0.35 if label == 0 else (0.9 if partial else strength)
+        out[place] = (1 - share) * out[place] + share * tint
+    return out
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
+    with atomic_path(path) as temporary:
+        FigureCanvasAgg(figure).print_png(temporary)
