@@ -19,3 +19,19 @@ def real_data() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests out of the user's preprocessing cache."""
     monkeypatch.setenv("PCLMIX_CACHE", str(tmp_path_factory.getbasetemp() / "pclmix-cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small tensors are quicker on one thread, and sums come out in one order."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of four synthetic hearts of two patients; not to be changed by a test."""
+    from pclmix.data.phantom import make_phantom
+
+    return make_phantom(tmp_path_factory.mktemp("phantom") / "dataset", cases=4, seed=3)

@@ -23,7 +23,8 @@ class AveragedWeights:
     def update(self, net: nn.Module, step: int) -> None:
         """Move the average towards `net` after step number `step` (0-based). Buffers are copied as they are."""
         length = max(1.0, min(self.window, (10 + step) / 9))
-        ours, theirs = list(self.net.parameters()), list(net.parameters())
+        ours: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(ours, theirs, 1 / length)
         for mine, other in zip(self.net.buffers(), net.buffers(), strict=True):
             mine.copy_(other)

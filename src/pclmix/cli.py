@@ -39,7 +39,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def command(group: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose `InputError` is one line and exit code 2, and whose Ctrl-C or SIGTERM is exit code 130."""
+    """Register a command: `InputError` is one line and exit code 2, Ctrl-C or SIGTERM is exit code 130."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)

@@ -69,14 +69,13 @@ def summarise(cases: dict[str, dict[int, Score]]) -> Evaluation:
     """Summarise the scores of cases that all have the same labels."""
     labels = sorted({label for scores in cases.values() for label in scores})
     classes = {label: _summary([scores[label] for scores in cases.values()]) for label in labels}
-    mean = Summary(
-        *(
-            float(np.mean([getattr(s, name) for s in classes.values()]))
-            if name != "infinite"
-            else sum(s.infinite for s in classes.values())
-            for name in Summary.__dataclass_fields__
-        )
-    )
+    summaries = list(classes.values())
+    averages = {
+        name: float(np.mean([getattr(summary, name) for summary in summaries]))
+        for name in Summary.__dataclass_fields__
+        if name != "infinite"
+    }
+    mean = Summary(infinite=sum(summary.infinite for summary in summaries), **averages)
     by_dice = sorted(cases, key=lambda case: (float(np.mean([s.dice for s in cases[case].values()])), case))
     return Evaluation(cases, classes, mean, tuple(by_dice[:WORST]))
 

@@ -57,7 +57,7 @@ def overlay(image: Panel, labels: Panel, strength: float = 0.55) -> NDArray[np.f
             continue
         tint = np.array((70, 110, 160) if label == 0 else colour(label)) / 255
         place = labels == label
-        share = 0.35 if label == 0 else (0.9 if partial else strength)
+        share = 0.6 if label == 0 else (0.9 if partial else strength)
         out[place] = (1 - share) * out[place] + share * tint
     return out
 

@@ -10,14 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
 import pclmix
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
-from pclmix.compare import get_method
+from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, save_tree
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
@@ -38,8 +37,15 @@ LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
 WARM_UP_STEPS = 8
 CHECKPOINT_NAME = "checkpoint.safetensors"
-OWN_FILES = ("run.toml", CHECKPOINT_NAME, MODEL_NAME, "model_last.safetensors", "validation.json")
-OWN_FILES += ("log.csv", "validation.csv")
+OWN_FILES = (
+    "run.toml",
+    CHECKPOINT_NAME,
+    MODEL_NAME,
+    "model_last.safetensors",
+    "validation.json",
+    "log.csv",
+    "validation.csv",
+)
 
 
 class RunRecord(Tree):

@@ -68,7 +68,7 @@ def warp(
     Shapes: image (B, C, h, w), label (B, h, w) integer, valid (B, h, w) bool -> the same at `size`. A pixel is valid
     where its nearest source pixel exists and is valid; an invalid pixel is IGNORE and its image 0.
     """
-    batch, _, height, width = image.shape
+    height, width = image.shape[2:]
     y = torch.arange(size[0]) - (size[0] - 1) / 2
     x = torch.arange(size[1]) - (size[1] - 1) / 2
     offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2) as (x, y)

@@ -48,7 +48,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         crop=crop,
         batch=budget.batch,
         depth=depth,
-        intensity=intensity,  # type: ignore[arg-type]
+        intensity=intensity,
         clip=tuple((low, high) for low, high, _, _ in prints.intensities),
         statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
         network=settings.network,

@@ -13,6 +13,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from pclmix.errors import InputError
@@ -126,7 +128,7 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: no such file, expected a NIfTI image")
     try:
         file = nib.load(path)
-    except (OSError, EOFError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as e:
+    except (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError) as e:
         raise InputError(f"{path}: not a readable image ({_short(e)}), expected NIfTI") from None
     if not hasattr(file.header, "get_zooms"):
         raise InputError(f"{path}: an image without voxel sizes, expected NIfTI")

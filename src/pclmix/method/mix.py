@@ -1,6 +1,7 @@
 """Dynamic mix augmentation: boxes, permutations and a coin (chance), and M4 (effect)."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ class MixDraw(NamedTuple):
     main_inside: bool
 
 
-def draw_mix(batch: int, size: tuple[int, int], area: float, generator: torch.Generator) -> MixDraw:
+def draw_mix(batch: int, size: Sequence[int], area: float, generator: torch.Generator) -> MixDraw:
     """Draw two permutations, a box of `area` of the image a sample (aspect ratio 1:2 to 2:1, inside the image), a coin.
 
     The range of the aspect ratio is our choice; the published text leaves it open.

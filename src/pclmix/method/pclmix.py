@@ -56,7 +56,7 @@ class PCLMix(Method):
             terms["contrast"] = contrast
         # 3 mix, 4 agree
         if weight.mix:
-            draw = draw_mix(len(batch.image), batch.image.shape[-2:], weight.box_area, generator)
+            draw = draw_mix(len(batch.image), batch.scribble.shape[1:], weight.box_area, generator)
             mixed = mix_batch(draw, batch)
             agree = self.net(mixed.image, embed=False)
             mixed_supervised = supervised_loss(
@@ -107,7 +107,7 @@ class PCLMix(Method):
         """The four steps as pictures."""
         look = self.net(batch.image, embed=False)
         probability = mean_probability(look.main, look.auxiliary)
-        draw = draw_mix(len(batch.image), batch.image.shape[-2:], self.settings.box_area, generator)
+        draw = draw_mix(len(batch.image), batch.scribble.shape[1:], self.settings.box_area, generator)
         mixed = mix_batch(draw, batch)
         return {
             "image": batch.image,

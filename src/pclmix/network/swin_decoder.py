@@ -26,11 +26,9 @@ class SwinLevel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply both blocks; the attention mask of a size is computed once."""
         height, width = x.shape[1:3]
-        if height <= self.window and width <= self.window:
-            # One window holds everything, so there is nothing to shift or mask.
-            mask = None
-        else:
-            mask = self._mask(height, width, x.device)
+        # Where one window holds everything there is nothing to shift or mask.
+        single = height <= self.window and width <= self.window
+        mask = None if single else self._mask(height, width, x.device)
         out: Tensor = self.shifted(self.plain(x, None), mask)
         return out
 

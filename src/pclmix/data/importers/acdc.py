@@ -9,7 +9,9 @@ from pclmix.errors import InputError
 
 def import_acdc(images: Path, scribbles: Path, out: Path, *, overwrite: bool = False) -> ImportReport:
     """Make a dataset folder of ACDC. A frame without a scribble comes in unlabelled."""
-    frames, dense, strokes = {}, {}, {}
+    frames: dict[str, Path] = {}
+    dense: dict[str, Path] = {}
+    strokes: dict[str, Path] = {}
     for path in nifti_files(Path(images)):
         if match := re.fullmatch(r"(patient\d+)_frame\d+(_gt)?", stem(path)):
             target = dense if match[2] else frames

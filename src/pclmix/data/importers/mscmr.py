@@ -17,7 +17,7 @@ def import_mscmr(folder: Path, out: Path, *, overwrite: bool = False) -> ImportR
             if not (folder / part / "images").is_dir():
                 continue
             labels = {stem(path): path for path in nifti_files(folder / part / "labels")}
-            images = [path for path in nifti_files(folder / part / "images")]
+            images = nifti_files(folder / part / "images")
             cases = {stem(path) for path in images}
             for name, path in labels.items():
                 if name.removesuffix("_scribble").removesuffix("_manual") not in cases:
