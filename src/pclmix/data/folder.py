@@ -161,9 +161,10 @@ def _files(folder: Path, ending: str) -> dict[str, Path]:
         stem = path.name[: -len(match)]
         if stem in found:
             raise InputError(f"{path}: two files for one case, the other is {found[stem].name}, expected one")
-        if match != ending:
-            raise InputError(f"{path}: ends in {match}, expected {ending} (file_ending in dataset.json)")
         found[stem] = path
+    for path in found.values():
+        if not path.name.endswith(ending):
+            raise InputError(f"{path}: expected a name that ends in {ending} (file_ending in dataset.json)")
     return found
 
 

@@ -1,0 +1,88 @@
+"""Paired augmentation: geometry shared by image and label, nothing invented outside the image, chance apart."""
+
+import math
+
+import pytest
+import torch
+
+from pclmix.config import AugmentSettings
+from pclmix.data.augment import draw, shade, warp
+from pclmix.labels import IGNORE
+
+
+def source(size=24):
+    label = torch.randint(0, 4, (3, size, size), generator=torch.Generator().manual_seed(0))
+    return label[:, None].float(), label, torch.ones(3, size, size, dtype=torch.bool)
+
+
+def rotation(angle):
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, -s], [s, c]]).expand(3, 2, 2)
+
+
+def test_identity_crops_the_centre():
+    image, label, valid = source()
+    moved, labels, inside = warp(torch.eye(2).expand(3, 2, 2), image, label, valid, (8, 10))
+    assert torch.allclose(moved, image[:, :, 8:16, 7:17], atol=1e-5)
+    assert torch.equal(labels, label[:, 8:16, 7:17]) and inside.all()
+
+
+def test_right_angle_moves_image_and_label_alike():
+    image, label, valid = source()
+    moved, labels, inside = warp(rotation(math.pi / 2), image, label, valid, (24, 24))
+    assert inside.all() and torch.allclose(moved[:, 0], labels.float(), atol=1e-3)
+    assert torch.equal(labels, label.rot90(1, (1, 2))) or torch.equal(labels, label.rot90(-1, (1, 2)))
+
+
+def test_what_comes_from_outside_is_invalid_never_background():
+    image, label, valid = source()
+    image = image + 5
+    moved, labels, inside = warp(rotation(math.pi / 4), image, torch.zeros_like(label), valid, (24, 24))
+    assert 0.7 < inside.float().mean() < 0.95
+    assert (labels[~inside] == IGNORE).all() and (labels[inside] == 0).all()
+    assert (moved[~inside[:, None]] == 0).all()
+    valid[:, :12] = False
+    _, labels, inside = warp(torch.eye(2).expand(3, 2, 2), image, label, valid, (24, 24))
+    assert not inside[:, :12].any() and (labels[:, :12] == IGNORE).all()
+
+
+def test_labels_stay_labels():
+    image, label, valid = source()
+    chance = draw(AugmentSettings(), 3, torch.Generator().manual_seed(1))
+    _, labels, _ = warp(chance.matrix, image, label, valid, (16, 16))
+    assert set(labels.unique().tolist()) <= {0, 1, 2, 3, IGNORE}
+
+
+def test_same_generator_same_draw_and_shade():
+    image, _, valid = source()
+    made = []
+    for _ in range(2):
+        chance = draw(AugmentSettings(), 3, torch.Generator().manual_seed(4))
+        made.append((chance.matrix, shade(chance, image, valid)))
+    assert torch.equal(made[0][0], made[1][0]) and torch.equal(made[0][1], made[1][1])
+    assert not torch.equal(made[0][1], image)
+
+
+def test_settings_of_zero_change_nothing():
+    nothing = AugmentSettings(flip=False, rotation=0, scale=0, gamma=0, contrast=0, brightness=0, noise=0, blur=0)
+    image, _, valid = source()
+    chance = draw(nothing, 3, torch.Generator().manual_seed(0))
+    assert torch.allclose(chance.matrix, torch.eye(2).expand(3, 2, 2), atol=1e-6)
+    assert torch.allclose(shade(chance, image, valid), image, atol=1e-5)
+
+
+def test_published_recipe_turns_by_right_angles_or_a_little():
+    settings = AugmentSettings(right_angles=True, rotation=20, scale=0)
+    matrices = draw(settings, 200, torch.Generator().manual_seed(0)).matrix
+    entries = matrices[:, 0, 0].abs()
+    square = ((entries < 1e-4) | (entries > 1 - 1e-4)).float().mean()
+    small = (entries >= math.cos(math.radians(20)) - 1e-4).float().mean()
+    assert 0.35 < square < 0.65 and float(square + small) > 0.7
+    assert torch.allclose(torch.linalg.det(matrices).abs(), torch.ones(200), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_blur_is_a_mean_and_keeps_a_constant(channels):
+    chance = draw(AugmentSettings(noise=0, gamma=0, contrast=0, brightness=0, blur=2), 3, torch.Generator())
+    flat = torch.full((3, channels, 9, 9), 2.5)
+    assert torch.allclose(shade(chance, flat, torch.ones(3, 9, 9, dtype=torch.bool)), flat, atol=1e-4)

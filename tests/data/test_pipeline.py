@@ -1,0 +1,219 @@
+"""Fingerprint, plan, resampling, cache and batches."""
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from pclmix.config import AugmentSettings, Plan, TrainSettings, make_settings
+from pclmix.data.batches import BatchSource, prefetch
+from pclmix.data.cache import CachedCase, build_cache
+from pclmix.data.check import check_dataset, require_trainable
+from pclmix.data.fingerprint import Fingerprint, fingerprint
+from pclmix.data.folder import read_dataset, split
+from pclmix.data.plan import make_plan
+from pclmix.data.resample import preprocess_image, preprocess_label, restore
+from pclmix.data.volume import read_image
+from pclmix.errors import InputError
+from pclmix.labels import IGNORE
+
+
+def a_plan(**changes):
+    values = {
+        "channels": ("MR",),
+        "classes": {"background": 0, "RV": 1, "Myo": 2, "LV": 3},
+        "spacing": (2.0, 2.0),
+        "crop": (48, 64),
+        "batch": 4,
+        "intensity": ("zscore",),
+    }
+    return Plan(**(values | changes))
+
+
+def test_fingerprint_of_the_phantom(phantom):
+    dataset = read_dataset(phantom)
+    prints = fingerprint(dataset, dataset.cases)
+    first = prints.cases[0]
+    assert first.shape == (8, 128, 128) and first.spacing == (8.0, 1.5, 1.5)
+    assert all(count > 0 for count in first.pixels) and len(first.extents) == 6
+    assert 20 < first.extents[2][0] < 128 * 1.5
+    assert json.loads(prints.to_json())["cases"][0]["id"] == first.id
+
+
+def test_plan_follows_the_fingerprint_and_the_budget(phantom):
+    dataset = read_dataset(phantom)
+    prints = fingerprint(dataset, dataset.cases)
+    plan = make_plan(prints, dataset, make_settings("cpu"))
+    assert plan.spacing[0] >= 1.5 and plan.crop[0] * plan.crop[1] <= 128 * 128
+    assert plan.crop[0] % 16 == 0 and plan.depth == 5
+    small = make_plan(prints, dataset, make_settings("cpu", ("planner.pixels=4096",)))
+    assert small.spacing[0] > plan.spacing[0] and small.crop == (64, 64)
+    fixed = make_plan(
+        prints, dataset, make_settings("cpu", ("planner.spacing=3", "planner.crop=70", "planner.depth=4"))
+    )
+    assert fixed.spacing == (3, 3) and fixed.crop == (72, 72) and fixed.depth == 4
+    paper = make_plan(prints, dataset, make_settings("paper"))
+    assert paper.crop == (224, 224) and paper.batch == 12
+
+
+def test_plan_of_anisotropic_pixels_and_no_foreground():
+    from pclmix.data.fingerprint import CaseFacts
+
+    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), ())
+
+    class Named:
+        channels, classes = ("MR",), {"background": 0, "k": 1}
+
+    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
+    assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
+
+
+def blob(shape, centre, spacing):
+    grids = np.indices(shape).astype(float)
+    return np.exp(-sum((((g + 0.5) * s - c) / 12) ** 2 for g, s, c in zip(grids, spacing, centre, strict=True)))
+
+
+@pytest.mark.parametrize("target", [(1.0, 1.0), (1.7, 2.3), (3.1, 0.8)])
+def test_resampling_keeps_places_and_restore_undoes_it(tmp_path, target):
+    spacing = (1.3, 1.7)
+    plane = blob((70, 60), (40.0, 55.0), spacing)
+    array = np.stack([plane, plane], axis=-1).astype(np.float32)
+    nib.save(nib.Nifti1Image(array, np.diag([*spacing, 8, 1.0])), tmp_path / "a.nii.gz")
+    plan = a_plan(spacing=target)
+    slices = preprocess_image([read_image(tmp_path / "a.nii.gz")], plan)
+    assert slices.shape[:2] == (2, 1) and slices.dtype == np.float32
+    positive = slices[0, 0] - slices[0, 0].min()
+    size = (70 * 1.3 / positive.shape[0], 60 * 1.7 / positive.shape[1])
+    place = [(c + 0.5) * s for c, s in zip(ndimage.center_of_mass(positive**2), size, strict=True)]
+    assert place == pytest.approx([40, 55], abs=0.15)
+    back = restore(torch.from_numpy(slices), (70, 60)).numpy()[0, 0]
+    expected = (plane - array.mean()) / array.std()
+    assert np.abs(back - expected).max() < 0.25 and back.shape == (70, 60)
+
+
+def test_labels_are_resampled_without_inventing_any(phantom):
+    from pclmix.data.folder import read_scribble
+
+    dataset = read_dataset(phantom)
+    labels = preprocess_label(read_scribble(dataset, dataset.cases[0]), a_plan())
+    assert set(np.unique(labels)) <= {0, 1, 2, 3, IGNORE} and labels.shape == (8, 96, 96)
+
+
+def test_ct_is_clipped_and_scaled_by_the_data_set(tmp_path):
+    array = np.linspace(-1000, 1000, 5 * 6 * 2).reshape(5, 6, 2).astype(np.float32)
+    nib.save(nib.Nifti1Image(array, np.diag([2, 2, 8, 1.0])), tmp_path / "a.nii.gz")
+    plan = a_plan(intensity=("ct",), clip=((-100, 300),), statistics=((100, 50),))
+    slices = preprocess_image([read_image(tmp_path / "a.nii.gz")], plan)
+    assert slices.min() == -4 and slices.max() == 4
+
+
+def test_cache_is_keyed_by_content_and_settings(phantom, tmp_path, monkeypatch):
+    monkeypatch.setenv("PCLMIX_CACHE", str(tmp_path / "cache"))
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    dataset = read_dataset(folder)
+    first = build_cache(dataset, dataset.cases, a_plan())
+    assert isinstance(first[0].image, np.memmap) and first[0].image.dtype == np.float16
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.npy")}
+    again = build_cache(dataset, dataset.cases, a_plan())
+    assert [c.key for c in again] == [c.key for c in first]
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.npy")}
+    assert build_cache(dataset, dataset.cases[:1], a_plan(spacing=(3, 3)))[0].key != first[0].key
+    label = folder / "labelsTr" / "heart001_frame01.nii.gz"
+    label.write_bytes((folder / "labelsTr" / "heart002_frame01.nii.gz").read_bytes())
+    changed = build_cache(dataset, dataset.cases, a_plan())
+    assert changed[0].key != first[0].key and changed[1].key == first[1].key
+
+
+@pytest.fixture
+def source(phantom):
+    dataset = read_dataset(phantom)
+    train, _ = split(dataset, set())
+    return BatchSource(build_cache(dataset, train, a_plan()), a_plan(), AugmentSettings(), TrainSettings(), 5)
+
+
+def test_batches_are_a_function_of_seed_and_step(source, phantom):
+    once, again = source.batch(7), source.batch(7)
+    assert torch.equal(once.image, again.image) and torch.equal(once.scribble, again.scribble)
+    assert not torch.equal(once.image, source.batch(8).image)
+    other = BatchSource(source.cases, source.plan, source.augment, source.train, 6)
+    assert not torch.equal(once.image, other.batch(7).image)
+
+
+def test_batch_shapes_and_contents(source):
+    batch = source.batch(0)
+    assert batch.image.shape == (4, 1, 48, 64) and batch.image.dtype == torch.float32
+    assert batch.scribble.dtype == torch.int64 and batch.valid.dtype == torch.bool
+    assert (batch.scribble[~batch.valid] == IGNORE).all()
+    seen = torch.cat([source.batch(step).scribble.flatten() for step in range(10)]).unique().tolist()
+    assert seen == [0, 1, 2, 3, IGNORE]
+    assert not torch.equal(source.plain_batch(0).image, source.plain_batch(1).image)
+
+
+def test_an_epoch_visits_every_slice_once(source):
+    size = len(source.slices)
+    chosen = [pair for step in range(size // 4) for pair in source._chosen(step)]
+    assert sorted(chosen) == sorted(source.slices) or size % 4
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_slices_smaller_than_the_crop_are_padded_as_invalid():
+    label = np.full((2, 20, 30), IGNORE, np.uint8)
+    label[:, 5, 5:9] = 1
+    cases = [CachedCase("a", "k", np.ones((2, 1, 20, 30), np.float16), label)]
+    source = BatchSource(cases, a_plan(batch=2), AugmentSettings(), TrainSettings(), 0)
+    batch = source.plain_batch(0)
+    assert batch.valid.sum(dim=(1, 2)).tolist() == [600, 600]
+    assert (batch.image[:, 0][~batch.valid] == 0).all() and (batch.scribble == 1).sum() == 8
+
+
+def test_no_annotated_slice_is_an_input_error():
+    label = np.full((2, 20, 30), IGNORE, np.uint8)
+    with pytest.raises(InputError, match="no slice carries a scribble"):
+        BatchSource(
+            [CachedCase("a", "k", np.ones((2, 1, 20, 30)), label)], a_plan(), AugmentSettings(), TrainSettings(), 0
+        )
+
+
+def test_prefetch_gives_the_same_in_order_and_passes_errors_on(source):
+    got = list(prefetch(source, 3, 8))
+    assert [step for step, _ in got] == [3, 4, 5, 6, 7]
+    assert all(torch.equal(batch.image, source.batch(step).image) for step, batch in got)
+    early = prefetch(source, 0, 100)
+    next(early)
+    early.close()
+
+    class Broken:
+        def batch(self, step):
+            raise InputError("gone")
+
+    with pytest.raises(InputError, match="gone"):
+        list(prefetch(Broken(), 0, 2))
+
+
+def test_check_finds_what_would_break_training(phantom, tmp_path):
+    report = check_dataset(read_dataset(phantom))
+    assert not report.problems and len(report.facts) == 4
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    image = nib.load(folder / "imagesTr" / "heart001_frame01_0000.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.asarray(image.dataobj)[:-1], image.affine),
+        folder / "imagesTr" / "heart001_frame01_0000.nii.gz",
+    )
+    array = np.asarray(nib.load(folder / "labelsTr" / "heart002_frame01.nii.gz").dataobj).copy()
+    array[array == 0] = 4
+    array[array == 3] = 4
+    nib.save(nib.Nifti1Image(array, image.affine), folder / "labelsTr" / "heart002_frame01.nii.gz")
+    dataset = read_dataset(folder)
+    report = check_dataset(dataset)
+    assert len(report.problems) == 1 and "heart001_frame01" in report.problems[0] and "shape" in report.problems[0]
+    assert any("no stroke on the background" in line for line in report.warnings)
+    with pytest.raises(InputError, match="shape"):
+        require_trainable(dataset)
+    shutil.rmtree(folder / "labelsTr")
+    assert any("no case with a scribble" in line for line in check_dataset(read_dataset(folder)).problems)
+    with pytest.raises(InputError, match="no case with a scribble"):
+        require_trainable(read_dataset(folder))
