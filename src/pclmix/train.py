@@ -205,7 +205,7 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
         batch = session.source.batch(step)
         start = time.perf_counter()
         losses, _ = session.advance(batch, 0.5)
-        float(losses.total)
+        float(losses.total.detach())
         times.append(time.perf_counter() - start)
     seconds = sorted(times)[len(times) // 2]
     left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)

@@ -1,0 +1,85 @@
+"""Keeping the largest component, and choosing for which classes."""
+
+import numpy as np
+
+from pclmix.labels import IGNORE
+from pclmix.postprocess import choose_components, keep_largest_component
+
+
+def two_pieces(big=1, small=1):
+    """A piece of 12 voxels of class `big` and one of 2 of class `small`, far apart."""
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[0:3, 0:2, 0:2] = big
+    labels[3, 6, 6:8] = small
+    return labels
+
+
+def test_the_smaller_piece_becomes_background_and_the_input_stays():
+    labels = two_pieces()
+    before = labels.copy()
+    kept = keep_largest_component(labels, (1,))
+    assert kept.sum() == 12 and not kept[3].any()
+    assert kept.dtype == np.uint8
+    np.testing.assert_array_equal(labels, before)
+
+
+def test_other_classes_and_no_classes_are_left_alone():
+    labels = two_pieces(big=2, small=2)
+    np.testing.assert_array_equal(keep_largest_component(labels, (1,)), labels)
+    np.testing.assert_array_equal(keep_largest_component(labels, ()), labels)
+
+
+def test_a_class_is_judged_by_its_own_pieces_only():
+    labels = two_pieces(big=1, small=2)
+    np.testing.assert_array_equal(keep_largest_component(labels, (1, 2)), labels)
+
+
+def test_voxels_that_share_a_corner_only_are_connected():
+    labels = np.zeros((3, 3, 3), np.uint8)
+    labels[0, 0, 0] = labels[1, 1, 1] = labels[2, 2, 2] = 1
+    np.testing.assert_array_equal(keep_largest_component(labels, (1,)), labels)
+
+
+def test_components_are_three_dimensional():
+    """Two pieces of one slice that meet in the next slice are one structure."""
+    labels = np.zeros((2, 5, 7), np.uint8)
+    labels[0, 2, 0] = labels[0, 2, 6] = 1
+    labels[1, 2, :] = 1
+    np.testing.assert_array_equal(keep_largest_component(labels, (1,)), labels)
+
+
+def scribble_at(*places):
+    scribble = np.full((4, 8, 8), IGNORE, np.uint8)
+    for place, label in places:
+        scribble[place] = label
+    return scribble
+
+
+def test_chosen_where_no_stroke_is_hit_outside_the_largest_piece():
+    assert choose_components([(two_pieces(), scribble_at(((0, 0, 0), 1)))], (1,)) == (1,)
+
+
+def test_not_chosen_for_a_structure_that_comes_in_pieces():
+    scribble = scribble_at(((0, 0, 0), 1), ((3, 6, 6), 1))
+    assert choose_components([(two_pieces(), scribble)], (1,)) == ()
+
+
+def test_a_stroke_of_another_class_does_not_speak_for_the_piece_beneath_it():
+    """The small piece is a false positive: the annotator marked background there."""
+    scribble = scribble_at(((0, 0, 0), 1), ((3, 6, 6), 0))
+    assert choose_components([(two_pieces(), scribble)], (1,)) == (1,)
+
+
+def test_not_chosen_for_a_class_no_stroke_of_which_is_hit():
+    assert choose_components([(two_pieces(), scribble_at())], (1, 2)) == ()
+    assert choose_components([], (1,)) == ()
+
+
+def test_the_limit_is_one_per_cent_of_the_strokes_over_all_cases():
+    clean = np.zeros((4, 8, 8), np.uint8)
+    clean[0:2, :, :] = 1
+    full = np.where(clean == 1, 1, IGNORE).astype(np.uint8)
+    in_pieces = (two_pieces(), scribble_at(((3, 6, 6), 1)))
+    assert choose_components([(clean, full), in_pieces], (1,)) == (1,)  # 1 of 129
+    assert choose_components([(clean[:1], full[:1]), in_pieces], (1,)) == ()  # 1 of 65
+    assert choose_components(iter([(clean, full)]), (1, 2)) == (1,)

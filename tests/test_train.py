@@ -1,0 +1,211 @@
+"""The run folder, the loop's promises, and a resume that is exact."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pclmix.checkpoint import load_checkpoint
+from pclmix.config import load_tree, make_settings
+from pclmix.errors import InputError
+from pclmix.interrupt import Interrupted
+from pclmix.session import Session, set_rate, step_seed
+from pclmix.train import RunRecord, train
+
+TINY = (
+    "planner.pixels=2304",
+    "planner.batch=4",
+    "planner.depth=4",
+    "network.swin_width=16",
+    "network.embedding=8",
+    "train.statistics_batches=2",
+    "train.validations=2",
+    "method.contrast_warmup=0",
+)
+
+
+def settings(*more, preset="cpu"):
+    return make_settings(preset, (*TINY, *more))
+
+
+@pytest.fixture
+def val(tmp_path):
+    path = tmp_path / "val.txt"
+    path.write_text("heart002\n")
+    return path
+
+
+def same(a, b):
+    first, second = load_file(a), load_file(b)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class StopAt:
+    """Ask a session to be killed (an exception out of nowhere) or interrupted once it has taken so many steps."""
+
+    def __init__(self, monkeypatch, step, error):
+        advance = Session.advance
+
+        def counted(session, batch, progress):
+            if session.step == step:
+                raise error
+            return advance(session, batch, progress)
+
+        monkeypatch.setattr(Session, "advance", counted)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code may catch it."""
+
+
+@pytest.mark.parametrize("method", ["pclmix", "pce"])
+def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkeypatch, method):
+    arguments = {"settings": settings(), "method": method, "steps": 8, "val_cases": val, "seed": 4}
+    whole = train(phantom, tmp_path / "whole", **arguments)
+    monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
+    for step in (3, 6):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            StopAt(patch, step, Killed())
+            train(phantom, tmp_path / "killed", resume=True, **arguments)
+    resumed = train(phantom, tmp_path / "killed", settings=settings(), resume=True)
+    for name in ("model.safetensors", "model_last.safetensors", "checkpoint.safetensors"):
+        assert same(whole.run / name, resumed.run / name), name
+    for name in ("plan.toml", "settings.toml", "validation.csv"):
+        assert (whole.run / name).read_text() == (resumed.run / name).read_text(), name
+    steps = [line.split(",")[0] for line in (resumed.run / "log.csv").read_text().splitlines()]
+    assert steps == ["step", "8"]
+
+
+def test_the_run_folder_holds_what_is_promised(phantom, tmp_path, val):
+    result = train(phantom, tmp_path / "run", settings=settings(), steps=4, val_cases=val)
+    names = {path.name for path in result.run.iterdir()}
+    assert names >= {
+        "model.safetensors", "model_last.safetensors", "checkpoint.safetensors", "plan.toml", "settings.toml",
+        "run.toml", "fingerprint.json", "log.csv", "validation.csv", "validation.json", "tensorboard", "pictures",
+    }  # fmt: skip
+    assert not [name for name in names if name.startswith(".")]
+    assert len(list((result.run / "pictures").glob("*.png"))) == 2
+    record = load_tree(RunRecord, result.run / "run.toml")
+    assert record.steps == 4 and set(record.val_cases) == {"heart002_frame01", "heart002_frame02"}
+    assert set(record.train_cases) == {"heart001_frame01", "heart001_frame02"}
+    scores = result.validation
+    assert set(scores.default.cases) == set(record.val_cases) and 0 <= scores.plain.mean.dice <= 1
+    assert {"stroke_pce", "stroke_agreement"} <= scores.figures().keys()
+
+
+def test_without_validation_cases_there_are_no_scores(phantom, tmp_path):
+    result = train(phantom, tmp_path / "run", settings=settings(), steps=2)
+    assert result.validation is None and (result.run / "model.safetensors").exists()
+
+
+def test_without_dense_labels_the_strokes_are_scored(phantom, tmp_path, val):
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    shutil.rmtree(folder / "labelsTr_dense")
+    result = train(folder, tmp_path / "run", settings=settings(), steps=2, val_cases=val)
+    assert result.validation.default is None
+    assert result.validation.figures().keys() == {"stroke_pce", "stroke_agreement"}
+
+
+def test_interrupt_saves_and_says_so(phantom, tmp_path, monkeypatch):
+    import os
+    import signal
+
+    advance = Session.advance
+
+    def interrupted(session, batch, progress):
+        if session.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return advance(session, batch, progress)
+
+    monkeypatch.setattr(Session, "advance", interrupted)
+    with pytest.raises(Interrupted, match="saved at step 3 of 6"):
+        train(phantom, tmp_path / "run", settings=settings(), steps=6)
+    monkeypatch.setattr(Session, "advance", advance)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert train(phantom, tmp_path / "run", settings=settings(), resume=True).steps == 6
+
+
+def test_minutes_fix_the_steps(phantom, tmp_path):
+    result = train(phantom, tmp_path / "run", settings=settings("train.validations=1"), minutes=0.15)
+    assert result.steps == load_tree(RunRecord, result.run / "run.toml").steps > 1
+    with pytest.raises(InputError, match="too short"):
+        train(phantom, tmp_path / "other", settings=settings(), minutes=1e-6)
+
+
+def test_refuses_a_folder_in_use_and_another_data_set(phantom, tmp_path):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=2)
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="not empty"):
+        train(phantom, run, settings=settings(), steps=2)
+    assert (run / "model.safetensors").read_bytes() == before
+    other = shutil.copytree(phantom, tmp_path / "data")
+    (other / "labelsTr" / "heart001_frame01.nii.gz").write_bytes(
+        (other / "labelsTr" / "heart002_frame01.nii.gz").read_bytes()
+    )
+    with pytest.raises(InputError, match="other files"):
+        train(other, run, settings=settings(), resume=True)
+    train(phantom, run, settings=settings(), steps=3, overwrite=True)
+    assert load_tree(RunRecord, run / "run.toml").steps == 3
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(phantom, tmp_path):
+    with pytest.raises(InputError, match="optimizer.rate"):
+        train(phantom, tmp_path / "run", settings=settings("optimizer.rate=1e30", "optimizer.clip_norm=0"), steps=10)
+
+
+def test_a_full_disk_during_a_checkpoint_leaves_the_last_one(phantom, tmp_path, monkeypatch):
+    import errno
+
+    run = tmp_path / "run"
+    monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        StopAt(patch, 3, Killed())
+        train(phantom, run, settings=settings(), steps=6)
+    before = (run / "checkpoint.safetensors").read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"checkpoint.safetensors: cannot write \(No space"),
+    ):
+        patch.setattr("pclmix.checkpoint.save_file", full)
+        train(phantom, run, settings=settings(), resume=True)
+    assert (run / "checkpoint.safetensors").read_bytes() == before
+    assert not list(run.glob(".writing-*"))
+
+
+def test_a_foreign_checkpoint_is_refused(phantom, tmp_path):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=2)
+    shutil.copy(run / "model.safetensors", run / "checkpoint.safetensors")
+    with pytest.raises(InputError, match="expected pclmix-checkpoint-1"):
+        train(phantom, run, settings=settings(), resume=True)
+    (run / "checkpoint.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        load_checkpoint(run / "checkpoint.safetensors", None)
+
+
+def test_rate_is_a_function_of_progress():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    published = make_settings("paper").optimizer
+    assert set_rate(optimizer, published, 0.0) == 0.03
+    assert set_rate(optimizer, published, 0.5) == pytest.approx(0.03 * 0.5**0.9) == optimizer.param_groups[0]["lr"]
+    warm = make_settings("cpu").optimizer
+    assert set_rate(optimizer, warm, 0.0) < 0.1 * warm.rate
+
+
+def test_step_seeds_differ_by_everything():
+    seeds = {step_seed(s, t, p) for s in range(3) for t in range(50) for p in ("network", "method")}
+    assert len(seeds) == 300 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_training_learns(phantom, tmp_path):
+    result = train(phantom, tmp_path / "run", settings=settings("train.validations=1"), steps=30)
+    rows = np.genfromtxt(result.run / "log.csv", delimiter=",", names=True)
+    assert rows["supervised"][-1] < 0.8 * rows["supervised"][0]
