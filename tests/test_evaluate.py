@@ -1,6 +1,7 @@
 """Scoring folders: matching by case id, true spacing, summaries, and inputs that are wrong."""
 
 import csv
+import io
 import json
 import math
 
@@ -10,8 +11,17 @@ import pytest
 from rich.console import Console
 
 from pclmix.errors import InputError
-from pclmix.evaluate import Score, case_id, evaluate_case, evaluate_folders, render, summarise, to_json
-from pclmix.evaluate import write_csv, write_json
+from pclmix.evaluate import (
+    Score,
+    case_id,
+    evaluate_case,
+    evaluate_folders,
+    render,
+    summarise,
+    to_json,
+    write_csv,
+    write_json,
+)
 
 SPACING = (1.5, 1.0, 8.0)
 
@@ -94,7 +104,7 @@ def test_csv_has_a_line_a_case_and_class(folders, tmp_path):
 
 
 def test_the_table_shows_the_figures_the_infinite_and_the_worst_case(folders):
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(render(evaluate_folders(*folders), "validation"))
     text = console.export_text()
     for expected in ("validation", "0.9167", "0.5000", "infinite", "2 cases", "worst: p2 (0.500)"):
