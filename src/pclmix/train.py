@@ -207,7 +207,8 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
         losses, _ = session.advance(batch, 0.5)
         float(losses.total.detach())
         times.append(time.perf_counter() - start)
-    seconds = sorted(times)[len(times) // 2]
+    times = sorted(times[2:])  # the first steps allocate
+    seconds = times[len(times) // 2]
     left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)
     if left < seconds:
         raise InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more")

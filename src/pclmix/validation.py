@@ -26,6 +26,9 @@ from pclmix.session import Session
 STROKE_CASES = 16
 """Most training cases predicted at the end to choose the post-processing."""
 
+SAMPLE = 5
+"""Cases on which the time of a validation is estimated."""
+
 MIRRORED_COST = 4
 """Passes of a mirrored prediction against a plain one."""
 
@@ -101,18 +104,28 @@ class Validator:
         start = time.perf_counter()
         net = with_fresh_statistics(session.averaged.net, _images(session, 3))
         total = (validations + 1) * (time.perf_counter() - start) / 3 * self.statistics_batches
-        if self.cases:
-            sample = min(3, len(self.cases))
-            part = Validator(self.dataset, self.cases[:sample], self.cached[:sample], (), (), self.plan, self.device, 1)
-            start = time.perf_counter()
-            part._validate(net, self.plan, full=False)
-            once = (time.perf_counter() - start) / sample * len(self.cases)
-            total += (validations - 1) * once + (1 + MIRRORED_COST) * once
-        pixels = sum(case.image.size for case in self.train_cached[:: self._stride()])
-        probe = self.train_cached[0]
+        shown = self.train_cached[: 2 * SAMPLE : 2]
         start = time.perf_counter()
-        predict_slices(net, probe.image, False, self.device)
-        return total + (time.perf_counter() - start) * MIRRORED_COST * pixels / probe.image.size
+        for cached in shown:
+            predict_slices(net, cached.image, False, self.device)
+        a_pixel = (time.perf_counter() - start) / sum(cached.image.size for cached in shown)
+        scored = sum(cached.image.size for cached in self.cached)
+        chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()])
+        total += a_pixel * ((validations + MIRRORED_COST) * scored + MIRRORED_COST * chosen_by)
+        return total + (validations + 1) * self._scoring_seconds()
+
+    def _scoring_seconds(self) -> float:
+        """What scoring all cases once takes. The truth stands in for the prediction, since the confetti of an untrained
+        network takes many times as long as anything a trained one gives."""
+        dense = [case for case in self.cases if case.dense is not None]
+        start = time.perf_counter()
+        for case in dense[:SAMPLE]:
+            truth = read_dense(self.dataset, case)
+            axis = slice_axis(truth.geometry.spacing, self.plan.slice_axis)
+            array = to_slices(truth.array, axis)
+            spacing = (truth.geometry.spacing[axis], *in_plane(truth.geometry.spacing, axis))
+            evaluate_case(array, array, spacing, range(1, len(self.plan.classes)))
+        return (time.perf_counter() - start) / max(1, len(dense[:SAMPLE])) * len(dense)
 
     def _fresh(self, session: Session, net: nn.Module) -> nn.Module:
         return with_fresh_statistics(net, _images(session, self.statistics_batches))
