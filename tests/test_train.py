@@ -69,7 +69,7 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkey
         with monkeypatch.context() as patch, pytest.raises(Killed):
             StopAt(patch, step, Killed())
             train(phantom, tmp_path / "killed", resume=True, **arguments)
-    resumed = train(phantom, tmp_path / "killed", settings=settings(), resume=True)
+    resumed = train(phantom, tmp_path / "killed", resume=True)
     for name in ("model.safetensors", "model_last.safetensors", "checkpoint.safetensors"):
         assert same(whole.run / name, resumed.run / name), name
     for name in ("plan.toml", "settings.toml", "validation.csv"):
@@ -149,6 +149,21 @@ def test_refuses_a_folder_in_use_and_another_data_set(phantom, tmp_path):
         train(other, run, settings=settings(), resume=True)
     train(phantom, run, settings=settings(), steps=3, overwrite=True)
     assert load_tree(RunRecord, run / "run.toml").steps == 3
+
+
+@pytest.mark.parametrize(
+    "other", [{"method": "pce"}, {"seed": 1}, {"steps": 3}, {"settings": settings("optimizer.rate=0.5")}, {"val": True}]
+)
+def test_a_resume_with_other_arguments_is_refused(phantom, tmp_path, val, other):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=2)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    if other.pop("val", False):
+        other = {"val_cases": val}
+    with pytest.raises(InputError, match="than it was begun with"):
+        train(phantom, run, resume=True, **other)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    train(phantom, run, settings=settings(), method="pclmix", seed=0, steps=2, resume=True)
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(phantom, tmp_path):

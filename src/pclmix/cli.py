@@ -198,18 +198,19 @@ def train(
     from pclmix.config import make_settings
     from pclmix.validation import render
 
-    settings = make_settings(preset or "cpu", tuple(override or ()))
+    own = not resume or preset is not None or override
+    settings = make_settings(preset or "cpu", tuple(override or ())) if own else None
     from pclmix.train import train
 
     result = train(
         dataset,
         out,
         settings=settings,
-        method=method or "pclmix",
+        method=method,
         steps=steps,
         minutes=minutes,
         val_cases=val_cases,
-        seed=seed or 0,
+        seed=seed,
         resume=resume,
         overwrite=overwrite,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 import pclmix
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
 from pclmix.compare.registry import get_method
-from pclmix.config import Plan, Settings, Tree, load_tree, save_tree
+from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, save_tree
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import require_trainable
@@ -28,6 +28,7 @@ from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.interrupt import Interrupted, stop_on_signal
 from pclmix.logbook import Logbook, mean_of, stderr_console
+from pclmix.method.pclmix import PCLMix
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.pictures import save_panels
 from pclmix.session import Session, open_session, precision
@@ -77,37 +78,45 @@ def train(
     dataset_folder: Path,
     run: Path,
     *,
-    settings: Settings,
-    method: str = "pclmix",
+    settings: Settings | None = None,
+    method: str | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     val_cases: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> TrainResult:
     """Learn a segmentation model from the scribbles of a dataset folder and leave it in the folder `run`.
 
-    `minutes` covers training and validation, not preprocessing: a short warm-up measures the step, then the number of
-    steps is fixed, saved and printed. With `resume` the run folder's own settings, seed and steps count.
+    Without settings, method and seed: preset cpu, pclmix, 0. `minutes` covers training and validation, not
+    preprocessing: a short warm-up measures the step, then the number of steps is fixed, saved and printed. A `resume`
+    takes everything from the run folder; what is given beside it must agree with that.
 
     Raises:
         InputError: the data set, the settings or the run folder is not fit to train with.
         Interrupted: Ctrl-C or SIGTERM, after the state was saved.
     """
     console = console or stderr_console()
-    chosen = get_method(method)
+    chosen = get_method(method or PCLMix.name)
     dataset = read_dataset(Path(dataset_folder))
     for line in require_trainable(dataset):
         console.print(f"warning: {line}", highlight=False)
     run = claim_folder(run, overwrite=overwrite, resume=resume)
     record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
+    val_ids = patients_from_file(val_cases, dataset) if val_cases else set(dataset.val_cases)
     if record is None:
-        val_ids = patients_from_file(val_cases, dataset) if val_cases else set(dataset.val_cases)
+        settings, seed = settings or make_settings("cpu"), seed or 0
     else:
-        chosen, seed, settings = get_method(record.method), record.seed, load_tree(Settings, run / "settings.toml")
-        val_ids = case_ids(record.val_cases, dataset, str(run / "run.toml"))
+        recorded = load_tree(Settings, run / "settings.toml")
+        _require_same(run, "method", method, record.method)
+        _require_same(run, "seed", seed, record.seed)
+        _require_same(run, "steps", steps, record.steps)
+        _require_same(run, "settings", settings, recorded)
+        kept = case_ids(record.val_cases, dataset, str(run / "run.toml"))
+        _require_same(run, "validation cases", val_ids if val_cases else None, kept)
+        chosen, seed, settings, val_ids = get_method(record.method), record.seed, recorded, kept
     trained, validated = split(dataset, val_ids)
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
@@ -187,6 +196,11 @@ def _loop(
         with atomic_path(run / "validation.json") as temporary:
             temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
     return TrainResult(run, total, time.monotonic() - began, plan, validation if validation.figures() else None)
+
+
+def _require_same(run: Path, name: str, given: object, recorded: object) -> None:
+    if given is not None and given != recorded:
+        raise InputError(f"{run}: --resume with other {name} than it was begun with, expected the same or none")
 
 
 def _write_plan(run: Path, dataset: Dataset, trained: list[Case], settings: Settings) -> None:
