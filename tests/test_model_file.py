@@ -65,14 +65,15 @@ def test_the_file_holds_the_weights_of_inference_and_the_plan_in_its_header(mode
     folder, net, plan = model
     with safe_open(folder / MODEL_NAME, framework="pt") as file:
         assert set(file.keys()) == set(net.state_dict())
-        assert file.metadata() == {"format": FORMAT, "plan": tree_to_toml(plan)}
+        assert file.metadata() == {FORMAT: tree_to_toml(plan)}
     assert [path.name for path in folder.iterdir()] == [MODEL_NAME]
 
 
 def test_the_same_model_gives_the_same_bytes(model, tmp_path):
     folder, net, plan = model
-    save_model(tmp_path / "again.safetensors", net, plan)
-    assert (tmp_path / "again.safetensors").read_bytes() == (folder / MODEL_NAME).read_bytes()
+    for _ in range(8):
+        save_model(tmp_path / "again.safetensors", net, plan)
+        assert (tmp_path / "again.safetensors").read_bytes() == (folder / MODEL_NAME).read_bytes()
 
 
 def test_a_training_network_is_saved_as_it_is(tmp_path):
@@ -125,9 +126,7 @@ def test_another_program(tmp_path):
     save_file({"weight": torch.zeros(2)}, path)
     assert FORMAT in refused(path)
     save_file({"weight": torch.zeros(2)}, path, metadata={"format": "pt"})
-    assert "format pt" in refused(path)
-    save_file({"weight": torch.zeros(2)}, path, metadata={"format": FORMAT})
-    refused(path)
+    assert "format in its header" in refused(path)
 
 
 @pytest.mark.parametrize("other", [{"classes": 4}, {"channels": 2}])
@@ -146,7 +145,7 @@ def test_a_weight_missing_or_too_many(model, tmp_path, change):
     else:
         state["auxiliary.weight"] = torch.zeros(2)
     path = tmp_path / "m.safetensors"
-    save_file(state, path, metadata={"format": FORMAT, "plan": tree_to_toml(plan)})
+    save_file(state, path, metadata={FORMAT: tree_to_toml(plan)})
     assert "do not fit" in refused(path)
 
 
@@ -155,7 +154,7 @@ def test_a_plan_that_is_none(model, tmp_path, edit):
     _, net, plan = model
     path = tmp_path / "m.safetensors"
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    save_file(state, path, metadata={"format": FORMAT, "plan": tree_to_toml(plan).replace(*edit)})
+    save_file(state, path, metadata={FORMAT: tree_to_toml(plan).replace(*edit)})
     with pytest.raises(InputError, match="plan") as error:
         load_model(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)

@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, session: Session, seconds: float) -> None:
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(owned, temporary, metadata={"format": FORMAT, "state": json.dumps(meta)})
+            save_file(owned, temporary, metadata={FORMAT: json.dumps(meta)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -51,11 +51,12 @@ def load_checkpoint(path: Path, session: Session) -> tuple[int, float]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path}: format {metadata.get('format')}, expected {FORMAT}")
+            if FORMAT not in metadata:
+                found = ", ".join(sorted(metadata)) or "nothing"
+                raise InputError(f"{path}: {found[:80]} in its header, expected {FORMAT}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        meta = json.loads(metadata["state"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        meta = json.loads(metadata[FORMAT])
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable checkpoint ({error})") from None
     try:
         session.module.load_state_dict(_section("net", tensors))

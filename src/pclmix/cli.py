@@ -51,7 +51,7 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., None]], Ca
                 _say(f"pclmix: {' '.join(str(error).split())}")
                 raise typer.Exit(2) from None
             except KeyboardInterrupt as error:
-                _say(f"pclmix: {error or 'interrupted'}")
+                _say(f"pclmix: {str(error) or 'interrupted'}")
                 raise typer.Exit(130) from None
 
         return group.command(name)(run)

@@ -22,10 +22,10 @@ class Table:
         self.path = path
         if not path.exists():
             return
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        kept = rows[:1] + [row for row in rows[1:] if row and row[0].isdigit() and int(row[0]) <= start]
-        if kept != rows:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = list(csv.reader(line for line in lines if line.endswith("\n")))  # a kill may have cut the last one
+        kept = rows[:1] + [row for row in rows[1:] if int(row[0]) <= start]
+        if len(kept) < len(lines):
             with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(kept)
 

@@ -13,6 +13,7 @@ from pclmix.files import atomic_path
 from pclmix.network.dual import SegmentationNet, segmentation_net
 
 FORMAT = "pclmix-model-1"
+"""The header's only entry, holding the plan: safetensors writes several in an order that changes from run to run."""
 MODEL_NAME = "model.safetensors"
 
 
@@ -21,7 +22,7 @@ def save_model(path: Path, net: nn.Module, plan: Plan) -> None:
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(state, temporary, metadata={"format": FORMAT, "plan": tree_to_toml(plan)})
+            save_file(state, temporary, metadata={FORMAT: tree_to_toml(plan)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -44,9 +45,10 @@ def load_model(name: str | Path) -> tuple[SegmentationNet, Plan]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a safetensors file ({str(error)[:80]}), expected a model of pclmix") from None
-    if metadata.get("format") != FORMAT or "plan" not in metadata:
-        raise InputError(f"{path}: format {metadata.get('format')}, expected {FORMAT} (a model of pclmix)")
-    plan = tree_from_toml(Plan, metadata["plan"], f"{path} (plan)")
+    if FORMAT not in metadata:
+        found = ", ".join(sorted(metadata)) or "nothing"
+        raise InputError(f"{path}: {found[:80]} in its header, expected {FORMAT} (a model of pclmix)")
+    plan = tree_from_toml(Plan, metadata[FORMAT], f"{path} (plan)")
     net = segmentation_net(plan)
     try:
         net.load_state_dict(tensors)

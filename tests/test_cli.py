@@ -1,0 +1,152 @@
+"""The command line in-process: exact words, exit codes, one line on stderr, and no torch before it is needed."""
+
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import pclmix
+from pclmix.cli import app
+from pclmix.data.phantom import make_unseen
+
+TINY = [
+    part
+    for setting in (
+        "planner.pixels=2304", "planner.batch=4", "planner.depth=4", "network.swin_width=16", "network.embedding=8",
+        "train.statistics_batches=2", "train.validations=1",
+    )
+    for part in ("--set", setting)
+]  # fmt: skip
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
+
+
+def refused(*arguments):
+    """The one line on stderr with which a command ends with exit code 2."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("warning:")]
+    assert len(lines) == 1 and lines[0].startswith("pclmix: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("code", ["import pclmix", "import pclmix.cli", "from pclmix.cli import main"])
+def test_torch_is_not_imported_before_it_is_needed(code):
+    check = f"{code}; import sys; print(sorted(m for m in sys.modules if m in ('torch', 'monai', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_help_names_every_command():
+    text = invoke("--help").stdout
+    for command in ("demo", "import", "check", "train", "predict", "evaluate"):
+        assert command in text
+        assert invoke(command, "--help").exit_code == 0
+    for group in ("folder", "acdc", "mscmr", "wsl4mis"):
+        assert group in invoke("import", "--help").stdout
+        assert invoke("import", group, "--help").exit_code == 0
+
+
+def test_version():
+    assert invoke("--version").stdout == f"pclmix {pclmix.__version__}\n"
+
+
+def test_from_scribbles_to_scores(phantom, tmp_path):
+    """A person's whole way: files from a painting tool, check, train, predict, evaluate."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "painted").mkdir()
+    for path in (phantom / "imagesTr").iterdir():
+        (tmp_path / "images" / path.name).write_bytes(path.read_bytes())
+    for path in (phantom / "labelsTr").iterdir():  # a painting tool: 0 is not painted, 9 a stroke on the background
+        file = nib.load(path)
+        painted = np.array([9, 1, 2, 3, 0], np.uint8)[np.asarray(file.dataobj).astype(int)]
+        nib.save(nib.Nifti1Image(painted, file.affine, file.header), tmp_path / "painted" / path.name)
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "out"
+    result = invoke("import", "folder", tmp_path / "images", tmp_path / "painted", data,
+                    "--classes", "RV=1,Myo=2,LV=3", "--unlabelled", 0, "--background", 9)  # fmt: skip
+    assert (result.exit_code, result.stdout) == (0, f"{data}: 4 cases\n")
+    result = invoke("check", data)
+    assert result.exit_code == 0 and "nothing here would break training" in result.stdout
+    result = invoke("train", data, "--out", run, "--steps", 3, "--seed", 5, *TINY)
+    assert (result.exit_code, result.stdout) == (0, f"{run / 'model.safetensors'}\n")
+    assert "T = 3 steps (repeat with --steps 3), seed 5" in result.stderr
+    images, truth = make_unseen(tmp_path / "unseen", 2, seed=3)
+    result = invoke("predict", run, images, out, "--uncertainty", "--no-mirror")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [str(out / f"unseen{i:02d}.nii.gz") for i in (1, 2)]
+    assert (out / "unseen01_uncertainty.nii.gz").exists()
+    result = invoke("evaluate", out, truth, "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv")
+    assert result.exit_code == 0 and "2 cases" in result.stdout
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert set(scores["classes"]) == {"1", "2", "3"} and set(scores["cases"]) == {"unseen01", "unseen02"}
+    assert set(scores["mean"]) >= {"dice", "hd95", "infinite"}
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 7
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "notes.txt").write_text("mine")
+    assert "not empty" in refused("train", phantom, "--out", run, "--steps", 1, *TINY)
+    assert invoke("train", phantom, "--out", run, "--steps", 1, "--overwrite", *TINY).exit_code == 0
+    assert (run / "notes.txt").read_text() == "mine"
+    assert "other seed" in refused("train", phantom, "--out", run, "--resume", "--seed", 7)
+    assert invoke("train", phantom, "--out", run, "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, found",
+    [
+        (("train", "DATA", "--out", "RUN", "--steps", 1, "--minutes", 1), "--steps and --minutes: found both"),
+        (("train", "DATA", "--out", "RUN", "--resume", "--overwrite"), "--resume and --overwrite: found both"),
+        (("train", "DATA", "--out", "RUN", "--method", "pcl"), "did you mean"),
+        (("train", "DATA", "--out", "RUN", "--preset", "fast"), "expected one of cpu, gpu, paper"),
+        (("train", "DATA", "--out", "RUN", "--set", "speed"), "expected section.name=value"),
+        (("train", "NOWHERE", "--out", "RUN"), "dataset.json: no such file"),
+        (("train", "DATA", "--out", "RUN", "--val-cases", "NOWHERE"), "nowhere: cannot read"),
+        (("check", "NOWHERE"), "dataset.json: no such file"),
+        (("predict", "NOWHERE", "DATA", "RUN"), "no such model"),
+        (("predict", "NOWHERE", "DATA"), "found one path after the model"),
+        (("evaluate", "NOWHERE", "DATA"), "nowhere"),
+        (("import", "folder", "NOWHERE", "NOWHERE", "RUN", "--classes", "a=1"), "nowhere"),
+        (("import", "acdc", "NOWHERE", "RUN", "--scribbles", "NOWHERE"), "nowhere"),
+        (("import", "mscmr", "NOWHERE", "RUN"), "nowhere"),
+        (("import", "wsl4mis", "NOWHERE", "RUN", "--spacing", "8,1,1"), "nowhere"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(phantom, tmp_path, arguments, found):
+    places = {"DATA": phantom, "RUN": tmp_path / "run", "NOWHERE": tmp_path / "nowhere"}
+    assert found in refused(*(places.get(argument, argument) for argument in arguments))
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+
+
+def test_no_case_with_a_scribble_is_named(phantom, tmp_path):
+    import shutil
+
+    data = shutil.copytree(phantom, tmp_path / "data")
+    shutil.rmtree(data / "labelsTr")
+    assert "no case with a scribble" in refused("train", data, "--out", tmp_path / "run", "--steps", 1)
+    assert "no case with a scribble" in refused("check", data)
+
+
+def test_a_bug_of_ours_is_exit_code_1(monkeypatch, phantom):
+    def broken(*args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pclmix.data.check.check_dataset", broken)
+    assert invoke("check", phantom).exit_code == 1
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch, phantom):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pclmix.data.check.check_dataset", interrupted)
+    result = invoke("check", phantom)
+    assert (result.exit_code, result.stderr) == (130, "pclmix: interrupted\n")

@@ -1,0 +1,50 @@
+"""Nothing is lost: temporary names, renames, and folders that are refused."""
+
+import errno
+
+import pytest
+
+from pclmix.errors import InputError
+from pclmix.files import atomic_path, claim_folder
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "sub" / "a.nii.gz"
+    with atomic_path(path) as temporary:
+        assert temporary.name.endswith(".nii.gz") and temporary.parent == path.parent
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("bug")])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises((InputError, RuntimeError)) as caught, atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    if isinstance(error, OSError):
+        assert str(path) in str(caught.value) and "No space" in str(caught.value)
+
+
+def test_a_folder_in_use_is_refused_unless_told_otherwise(tmp_path):
+    folder = tmp_path / "out"
+    assert claim_folder(folder) == folder and folder.is_dir()
+    assert claim_folder(folder) == folder, "an empty one is fine"
+    (folder / "precious.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        claim_folder(folder)
+    for permission in ({"overwrite": True}, {"resume": True}):
+        claim_folder(folder, **permission)
+        assert (folder / "precious.txt").read_text() == "mine"
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="found a file"):
+        claim_folder(tmp_path / "out", overwrite=True)
+    with pytest.raises(InputError, match="cannot make"):
+        claim_folder(tmp_path / "out" / "below")

@@ -1,0 +1,52 @@
+"""The logs: what is written, and that a resume drops what a killed run wrote too much."""
+
+import io
+
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pclmix.logbook import Logbook, mean_of
+
+
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_losses_and_validations_are_written(tmp_path):
+    out = console()
+    with Logbook(tmp_path, start=0, steps=20, console=out) as log:
+        log.losses(10, {"total": 1.5, "supervised": 1.0}, 0.01)
+        log.losses(20, {"total": 0.5, "supervised": 0.25}, 0.005)
+        log.validation(20, {"dice": 0.8})
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,total,supervised,rate,steps_per_second"
+    assert [row.split(",")[:4] for row in rows[1:]] == [["10", "1.5", "1", "0.01"], ["20", "0.5", "0.25", "0.005"]]
+    assert (tmp_path / "validation.csv").read_text().splitlines() == ["step,dice", "20,0.8"]
+    assert out.file.getvalue() == "validation at step 20: dice 0.8\n", "no bar and no colour into a pipe"
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss/total")] == [(10, 1.5), (20, 0.5)]
+    assert [event.step for event in events.Scalars("validation/dice")] == [20]
+
+
+def test_a_resume_drops_the_rows_after_its_checkpoint(tmp_path):
+    with Logbook(tmp_path, start=0, steps=40, console=console()) as log:
+        for step in (10, 20, 30):
+            log.losses(step, {"total": 1.0}, 0.01)
+        log.validation(20, {"dice": 0.5})
+    with Logbook(tmp_path, start=20, steps=40, console=console()) as log:
+        log.losses(30, {"total": 2.0}, 0.01)
+    assert [row.split(",")[:2] for row in (tmp_path / "log.csv").read_text().splitlines()[1:]] == [
+        ["10", "1"], ["20", "1"], ["30", "2"],
+    ]  # fmt: skip
+    assert (tmp_path / "validation.csv").read_text().splitlines() == ["step,dice", "20,0.5"]
+
+
+def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path):
+    (tmp_path / "log.csv").write_text("step,total\n10,1\n2")
+    with Logbook(tmp_path, start=10, steps=40, console=console()) as log:
+        log.table.append({"step": 20, "total": 3.0})
+    assert (tmp_path / "log.csv").read_text().splitlines() == ["step,total", "10,1", "20,3"]
+
+
+def test_means():
+    assert mean_of([{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 2.0}]) == {"a": 2.0, "b": 2.0}
