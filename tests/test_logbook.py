@@ -1,5 +1,6 @@
 """The logs: what is written, and that a resume drops what a killed run wrote too much."""
 
+import csv
 import io
 
 from rich.console import Console
@@ -46,6 +47,18 @@ def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path):
     with Logbook(tmp_path, start=10, steps=40, console=console()) as log:
         log.table.append({"step": 20, "total": 3.0})
     assert (tmp_path / "log.csv").read_text().splitlines() == ["step,total", "10,1", "20,3"]
+
+
+def test_a_row_with_more_figures_adds_columns(tmp_path):
+    for start in (0, 20):
+        with Logbook(tmp_path, start=start, steps=40, console=console()) as log:
+            log.validation(start + 10, {"plain_dice": 0.5, "stroke_pce": 0.3})
+    with Logbook(tmp_path, start=30, steps=40, console=console()) as log:
+        log.validation(40, {"plain_dice": 0.6, "dice": 0.7, "stroke_pce": 0.2})
+    rows = list(csv.DictReader((tmp_path / "validation.csv").read_text().splitlines()))
+    assert [(row["step"], row["plain_dice"], row["stroke_pce"], row["dice"]) for row in rows] == [
+        ("10", "0.5", "0.3", ""), ("30", "0.5", "0.3", ""), ("40", "0.6", "0.2", "0.7"),
+    ]  # fmt: skip
 
 
 def test_means():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pclmix.labels import IGNORE, colour
-from pclmix.pictures import overlay, save_panels
+from pclmix.pictures import overlay, save_curves, save_panels
 
 
 def test_labels_are_coloured_and_the_rest_stays_grey():
@@ -42,3 +42,13 @@ def test_panels_make_one_picture(tmp_path, rows):
     picture = matplotlib.image.imread(tmp_path / "a.png")
     assert picture.shape[1] > 3 * 100 and picture.shape[0] > rows * 100
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_curves_of_one_run_and_of_two(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.csv").write_text("step,total,supervised,rate\n10,2,1,0.1\n20,1,0.5,0.05\n")
+    (tmp_path / "a" / "validation.csv").write_text("step,plain_dice,plain_dice_1,dice\n10,0.5,0.4,\n20,0.6,0.5,0.7\n")
+    save_curves(tmp_path / "one.png", {"a": tmp_path / "a"})
+    save_curves(tmp_path / "two.png", {"a": tmp_path / "a", "b": tmp_path / "b"})
+    assert all(matplotlib.image.imread(tmp_path / f"{name}.png").shape[1] > 500 for name in ("one", "two"))

@@ -47,6 +47,8 @@ class MethodSettings(Tree):
     """Weight of the pixel contrast [λ_ctr]."""
     consistent: float = Field(1.0, ge=0)
     """Weight of both consistencies [λ_con]."""
+    absence: float = Field(0.0, ge=0)
+    """Weight of the probability given to classes that a slice is known not to hold; ours, not the paper's."""
     temperature: float = Field(0.07, gt=0)
     queue: int = Field(500, ge=1)
     """Keys a class in the memory [M]."""
@@ -106,6 +108,8 @@ class PlannerSettings(Tree):
     """Side of a square crop in pixels; 0 derives it."""
     depth: int = Field(0, ge=0, le=7)
     """Levels of the plain encoder; 0 derives it."""
+    strokes: Literal["auto", "complete", "partial"] = "auto"
+    """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes."""
 
 
 class TrainSettings(Tree):
@@ -140,12 +144,14 @@ class Settings(Tree):
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
+        "method": {"absence": 1.0},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
         "train": {"steps": 3000},
     },
     "gpu": {
         "network": {"encoder": "resnet50", "swin_width": 96},
+        "method": {"absence": 1.0},
         "optimizer": {"name": "adamw", "rate": 1e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 256 * 256, "batch": 24},
         "train": {"steps": 20_000, "validations": 10},
@@ -184,6 +190,8 @@ class Plan(Tree):
     clip: tuple[tuple[float, float], ...] = ()
     statistics: tuple[tuple[float, float], ...] = ()
     network: NetworkSettings = NetworkSettings()
+    complete_strokes: bool = False
+    """A class without a stroke in an annotated slice is taken to be absent from that slice."""
     mirror: bool = True
     """Average the probabilities over mirrored copies of a slice."""
     largest_component: tuple[int, ...] = ()

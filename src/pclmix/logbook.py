@@ -20,23 +20,33 @@ class Table:
 
     def __init__(self, path: Path, start: int) -> None:
         self.path = path
+        self.columns: list[str] = []
         if not path.exists():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        rows = list(csv.reader(line for line in lines if line.endswith("\n")))  # a kill may have cut the last one
-        kept = rows[:1] + [row for row in rows[1:] if int(row[0]) <= start]
-        if len(kept) < len(lines):
-            with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(kept)
+        reader = csv.DictReader(line for line in lines if line.endswith("\n"))  # a kill may have cut the last one
+        kept = [row for row in reader if int(row["step"]) <= start]
+        self.columns = list(reader.fieldnames or [])
+        if len(kept) + 1 < len(lines):
+            self._write(kept)
 
     def append(self, row: dict[str, float | int]) -> None:
-        """Add a row, and the header first in a new file."""
-        new = not self.path.exists()
+        """Add a row; columns that the file lacks are added to it, empty in its earlier rows."""
+        texts = {name: str(value) if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()}
+        new = [name for name in row if name not in self.columns]
+        if new:
+            earlier = list(csv.DictReader(self.path.read_text(encoding="utf-8").splitlines())) if self.columns else []
+            self.columns += new
+            self._write([*earlier, texts])
+            return
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(row)
-            writer.writerow([value if isinstance(value, int) else f"{value:.6g}" for value in row.values()])
+            csv.DictWriter(file, self.columns).writerow(texts)
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 class Logbook:

@@ -1,5 +1,6 @@
 """Pictures: what a method sees of a batch, and predictions beside their truth."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,41 @@ def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
         for row in range(rows):
             show(axes[row][column], panel[row], under[row], classes)
     save_figure(figure, path)
+
+
+def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
+    """Write losses and validation Dice over the steps of run folders, by name: what `log.csv` and `validation.csv` hold.
+
+    Dice during a run is that of the averaged weights without mirroring and post-processing; a star marks the result
+    with both.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, run in runs.items():
+        prefix = f"{name}: " if len(runs) > 1 else ""
+        for term, (steps, values) in _columns(run / "log.csv").items():
+            if term not in ("rate", "steps_per_second") and (len(runs) == 1 or term == "supervised"):
+                left.plot(steps, values, linewidth=1, label=prefix + term)
+        for term, (steps, values) in _columns(run / "validation.csv").items():
+            if term.startswith("plain_dice") and (len(runs) == 1 or term == "plain_dice"):
+                right.plot(steps, values, marker=".", label=prefix + term.replace("_", " "))
+            elif term == "dice":
+                right.plot(steps, values, marker="*", markersize=12, linestyle="", label=f"{prefix}default dice")
+    left.set(xlabel="step", ylabel="loss", yscale="log")
+    right.set(xlabel="step", ylabel="mean 3-D Dice, validation", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def _columns(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps and values of each column of a log, where it has a value."""
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    names = [name for name in (rows[0] if rows else []) if name != "step"]
+    filled = {name: [row for row in rows if row[name]] for name in names}
+    return {name: ([int(r["step"]) for r in some], [float(r[name]) for r in some]) for name, some in filled.items()}
 
 
 def show(axes: Any, panel: Panel, image: Panel, classes: int) -> None:

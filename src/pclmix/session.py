@@ -58,7 +58,9 @@ class Session:
     def placed(self, batch: Batch) -> Batch:
         """The batch on the device, images channels-last."""
         moved = batch.to(self.fabric.device)
-        return Batch(moved.image.contiguous(memory_format=torch.channels_last), moved.scribble, moved.valid)
+        return Batch(
+            moved.image.contiguous(memory_format=torch.channels_last), moved.scribble, moved.valid, moved.possible
+        )
 
 
 def open_session(

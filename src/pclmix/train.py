@@ -30,7 +30,7 @@ from pclmix.interrupt import Interrupted, stop_on_signal
 from pclmix.logbook import Logbook, mean_of, stderr_console
 from pclmix.method.pclmix import PCLMix
 from pclmix.model_file import MODEL_NAME, save_model
-from pclmix.pictures import save_panels
+from pclmix.pictures import save_curves, save_panels
 from pclmix.session import Session, open_session, precision
 from pclmix.validation import Validation, Validator
 
@@ -193,6 +193,7 @@ def _loop(
         _picture(run, session, session.source.batch(total - 1), 1.0)
         if validation.figures():
             log.validation(total, validation.figures())
+        save_curves(run / "curves.png", {session.method.name: run})
         with atomic_path(run / "validation.json") as temporary:
             temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
     return TrainResult(run, total, time.monotonic() - began, plan, validation if validation.figures() else None)

@@ -41,7 +41,7 @@ def make_batch(plan, size=(32, 32), seed=0):
         scribble[:, row] = dense[:, row]
     valid = torch.ones_like(dense, dtype=torch.bool)
     valid[:, :, :2] = False
-    return Batch(image, scribble, valid)
+    return Batch(image, scribble, valid, torch.ones(plan.batch, classes, dtype=torch.bool))
 
 
 @pytest.fixture(params=sorted(METHODS))
@@ -88,7 +88,7 @@ def test_a_batch_without_labels_gives_a_finite_loss_and_gradient(method, what):
         scribble, valid = batch.scribble, torch.zeros_like(batch.valid)
     elif what == "one pixel annotated":
         scribble[0, 10, 10] = 1
-    losses = made.losses(Batch(batch.image, scribble, valid), 0.5, torch.Generator().manual_seed(0))
+    losses = made.losses(Batch(batch.image, scribble, valid, batch.possible), 0.5, torch.Generator().manual_seed(0))
     losses.total.backward()
     assert torch.isfinite(losses.total)
     assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
@@ -111,7 +111,11 @@ def test_what_was_not_imaged_changes_nothing(method):
     totals = []
     for scribble in (batch.scribble, nonsense):
         made, _ = make(method, plan)
-        totals.append(made.losses(Batch(batch.image, scribble, batch.valid), 0.5, torch.Generator().manual_seed(1)))
+        totals.append(
+            made.losses(
+                Batch(batch.image, scribble, batch.valid, batch.possible), 0.5, torch.Generator().manual_seed(1)
+            )
+        )
     torch.testing.assert_close(totals[0].total, totals[1].total)
 
 

@@ -13,7 +13,7 @@ from pclmix.config import AugmentSettings, Plan, TrainSettings, make_settings
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import check_dataset, require_trainable
-from pclmix.data.fingerprint import Fingerprint, fingerprint
+from pclmix.data.fingerprint import CaseFacts, Fingerprint, fingerprint
 from pclmix.data.folder import read_dataset, split
 from pclmix.data.plan import make_plan
 from pclmix.data.resample import preprocess_image, preprocess_label, restore
@@ -41,6 +41,8 @@ def test_fingerprint_of_the_phantom(phantom):
     assert first.shape == (8, 128, 128) and first.spacing == (8.0, 1.5, 1.5)
     assert all(count > 0 for count in first.pixels) and len(first.extents) == 6
     assert 20 < first.extents[2][0] < 128 * 1.5
+    assert min(first.drawn) > 0 and max(first.drawn) <= 8
+    assert first.gaps == (0, 0, 0, 0)
     assert json.loads(prints.to_json())["cases"][0]["id"] == first.id
 
 
@@ -60,16 +62,38 @@ def test_plan_follows_the_fingerprint_and_the_budget(phantom):
     assert paper.crop == (224, 224) and paper.batch == 12
 
 
+class Named:
+    channels, classes = ("MR",), {"background": 0, "k": 1}
+
+
 def test_plan_of_anisotropic_pixels_and_no_foreground():
-    from pclmix.data.fingerprint import CaseFacts
-
-    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), ())
-
-    class Named:
-        channels, classes = ("MR",), {"background": 0, "k": 1}
+    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0))
 
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
     assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "gaps", "strokes", "complete"),
+    [
+        ((9, 5), (0, 0), "auto", True),
+        ((9, 5), (0, 3), "auto", False),
+        ((9, 0), (0, 0), "auto", False),  # a class nobody drew says nothing
+        ((9, 5), (0, 3), "complete", True),
+        ((9, 5), (0, 0), "partial", False),
+    ],
+)
+def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps)
+    settings = make_settings("cpu", (f"planner.strokes={strokes}",))
+    assert make_plan(Fingerprint((facts,)), Named, settings).complete_strokes is complete
+
+
+def test_mirrored_averaging_only_of_what_was_trained_mirrored():
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0))
+    for flip in (True, False):
+        settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}",))
+        assert make_plan(Fingerprint((facts,)), Named, settings).mirror is flip
 
 
 def blob(shape, centre, spacing):
@@ -155,9 +179,21 @@ def test_batch_shapes_and_contents(source):
 
 def test_an_epoch_visits_every_slice_once(source):
     size = len(source.slices)
-    chosen = [pair for step in range(size // 4) for pair in source._chosen(step)]
-    assert sorted(chosen) == sorted(source.slices) or size % 4
-    assert len(set(chosen)) == len(chosen)
+    chosen = [place for step in range(-(-size // 4)) for place in source._chosen(step)]
+    assert sorted(chosen[:size]) == list(range(size))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_class_without_a_stroke_in_its_slice_is_ruled_out_if_strokes_are_complete(complete):
+    label = np.full((2, 20, 30), IGNORE, np.uint8)
+    label[0, 5, 5:9] = 1
+    label[1, 15, 5:9] = 0
+    cases = [CachedCase("a", "k", np.ones((2, 1, 20, 30), np.float16), label)]
+    plan = a_plan(batch=2, complete_strokes=complete)
+    batch = BatchSource(cases, plan, AugmentSettings(), TrainSettings(), 0).plain_batch(0)
+    has_stroke = (batch.scribble == 1).flatten(1).any(dim=1)
+    expected = [[True, bool(there), False, False] if complete else [True] * 4 for there in has_stroke]
+    assert batch.possible.tolist() == expected and has_stroke.sum() == 1
 
 
 def test_slices_smaller_than_the_crop_are_padded_as_invalid():

@@ -13,7 +13,7 @@ from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, sele
 from pclmix.method.memory import Memory
 from pclmix.method.mix import MixDraw, draw_mix, mix_batch, mixed_pseudo_label
 from pclmix.method.schedule import contrast_weight, heterogeneous_weight, ramp
-from pclmix.method.supervision import partial_cross_entropy, supervised_loss
+from pclmix.method.supervision import absence_loss, partial_cross_entropy, rule_out, supervised_loss
 from pclmix.method.uncertainty import certain_labels, entropy, entropy_threshold, mean_probability
 
 B, K, H, W = 3, 4, 6, 5
@@ -82,7 +82,7 @@ def test_m3_by_hand_and_uncounted_anchors():
     assert float(pixel_contrast(anchors, labels, counted, memory, 1.0)) == pytest.approx(math.log(1 + math.exp(-1)))
     nothing = pixel_contrast(anchors.requires_grad_(), labels, torch.zeros(2, dtype=torch.bool), memory, 1.0)
     nothing.backward()
-    assert float(nothing) == 0 and torch.isfinite(anchors.grad).all()
+    assert float(nothing.detach()) == 0 and torch.isfinite(anchors.grad).all()
 
 
 @pytest.mark.parametrize("main_inside", [True, False])
@@ -95,19 +95,24 @@ def test_m4_mix(draws, main_inside):
     mixed, pseudo = references.m4(
         image.numpy(), main.numpy(), auxiliary.numpy(), pi_c.tolist(), pi_t.tolist(), inside.numpy(), main_inside
     )
-    batch = mix_batch(draw, Batch(image, scribble, valid))
+    possible = torch.tensor([[True, False, True, True], [True, False, False, True], [True, True, False, False]])
+    batch = mix_batch(draw, Batch(image, scribble, valid, possible))
     assert torch.allclose(batch.image[:, 0], grid(mixed).float())
     assert torch.equal(mixed_pseudo_label(draw, main, auxiliary), grid(pseudo))
     first, second = (pi_c, pi_t) if main_inside else (pi_t, pi_c)
     assert torch.equal(batch.scribble, torch.where(inside, scribble[first], scribble[second]))
     assert torch.equal(batch.valid, torch.where(inside, valid[first], valid[second]))
+    assert batch.possible.tolist() == [
+        [a or b for a, b in zip(possible[i].tolist(), possible[j].tolist(), strict=True)]
+        for i, j in zip(first, second, strict=True)
+    ]
 
 
 def test_m4_full_box_and_identity_permutation_changes_nothing(draws):
     main, auxiliary, scribble, valid = draws
     same = torch.arange(B)
     draw = MixDraw(same, same, torch.ones(B, H, W, dtype=torch.bool), True)
-    batch = Batch(main[:, :1], scribble, valid)
+    batch = Batch(main[:, :1], scribble, valid, torch.ones(B, K, dtype=torch.bool))
     mixed = mix_batch(draw, batch)
     assert torch.equal(mixed.image, batch.image) and torch.equal(mixed.scribble, scribble)
     assert torch.equal(mixed_pseudo_label(draw, main, auxiliary), main.argmax(1))
@@ -208,3 +213,30 @@ def test_class_keys_are_unit_means():
     mean = embedding[0].flatten(1)[:, [1, 2]].mean(1)
     assert torch.allclose(keys[0, 1], mean / mean.norm(), atol=1e-6)
     assert present.tolist() == [[True, True, True], [False, True, False]]
+
+
+def test_absence_loss_is_the_probability_given_to_absent_classes(draws):
+    main, _, _, valid = draws
+    possible = torch.tensor([[True, True, True, True], [True, False, True, False], [True, False, False, False]])
+    p = main.softmax(dim=1)
+    total = count = 0.0
+    for b in range(B):
+        for y in range(H):
+            for x in range(W):
+                if valid[b, y, x]:
+                    total -= math.log(sum(float(p[b, k, y, x]) for k in range(K) if possible[b, k]))
+                    count += 1
+    assert float(absence_loss(main, possible, valid)) == pytest.approx(total / count, rel=1e-5)
+    assert float(absence_loss(main, torch.ones(B, K, dtype=torch.bool), valid)) == 0
+    main.requires_grad_()
+    absence_loss(main, possible, torch.zeros_like(valid)).backward()
+    assert torch.isfinite(main.grad).all()
+
+
+def test_a_class_that_is_ruled_out_has_no_probability(draws):
+    main, _, _, _ = draws
+    possible = torch.tensor([[True, False, True, True]] * B)
+    p = rule_out(main, possible).softmax(dim=1)
+    assert float(p[:, 1].max()) == 0
+    expected = main[:, [0, 2, 3]].softmax(dim=1)
+    assert torch.allclose(p[:, [0, 2, 3]], expected, atol=1e-6)

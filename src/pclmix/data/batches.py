@@ -24,11 +24,12 @@ ORDER, CROPS, CHANCE, PLAIN = range(4)
 @dataclass(frozen=True)
 class Batch:
     """`image`: (B, C, H, W) float32; `scribble`: (B, H, W) int64, 0..K-1 or IGNORE; `valid`: (B, H, W) bool, false
-    where nothing was imaged."""
+    where nothing was imaged; `possible`: (B, K) bool, false for a class that the whole slice is known not to hold."""
 
     image: Tensor
     scribble: Tensor
     valid: Tensor
+    possible: Tensor
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device."""
@@ -36,6 +37,7 @@ class Batch:
             self.image.to(device, non_blocking=True),
             self.scribble.to(device, non_blocking=True),
             self.valid.to(device, non_blocking=True),
+            self.possible.to(device, non_blocking=True),
         )
 
 
@@ -52,6 +54,11 @@ class BatchSource:
             for index in range(cases[case].label.shape[0])
             if (cases[case].label[index] != IGNORE).any()
         ]
+        self.possible = torch.ones(len(self.slices), len(plan.classes), dtype=torch.bool)
+        if plan.complete_strokes:
+            for place, (case, index) in enumerate(self.slices):
+                drawn = np.bincount(cases[case].label[index].ravel(), minlength=256)[: len(plan.classes)]
+                self.possible[place, 1:] = torch.from_numpy(drawn > 0)[1:]
         if not self.slices:
             raise InputError("no slice carries a scribble at the plan's spacing, expected at least one annotated pixel")
         # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
@@ -61,23 +68,25 @@ class BatchSource:
 
     def batch(self, step: int) -> Batch:
         """The augmented batch of a training step."""
-        images, labels, valid = self._windows(step, CROPS)
+        chosen = self._chosen(step)
+        images, labels, valid = self._windows(chosen, self._random(CROPS, step))
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator)
         image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
-        return Batch(shade(chance, image, inside), label, inside)
+        return Batch(shade(chance, image, inside), label, inside, self.possible[chosen])
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps."""
-        images, labels, valid = self._windows(index, PLAIN)
+        chosen = self._chosen(index)
+        images, labels, valid = self._windows(chosen, self._random(PLAIN, index))
         matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
-        return Batch(*warp(matrix, images, labels, valid, self.plan.crop))
+        return Batch(*warp(matrix, images, labels, valid, self.plan.crop), self.possible[chosen])
 
     def _random(self, stream: int, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, counter])))
 
-    def _chosen(self, step: int) -> list[tuple[int, int]]:
-        """The slices of a step: consecutive places in an endless row of shuffled epochs."""
+    def _chosen(self, step: int) -> list[int]:
+        """Indices of a step's slices: consecutive places in an endless row of shuffled epochs."""
         size, first = len(self.slices), step * self.plan.batch
         epochs: dict[int, NDArray[np.int64]] = {}
         chosen = []
@@ -85,17 +94,16 @@ class BatchSource:
             epoch, offset = divmod(place, size)
             if epoch not in epochs:
                 epochs[epoch] = self._random(ORDER, epoch).permutation(size)
-            chosen.append(self.slices[int(epochs[epoch][offset])])
+            chosen.append(int(epochs[epoch][offset]))
         return chosen
 
-    def _windows(self, step: int, stream: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _windows(self, chosen: Sequence[int], random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres."""
-        random = self._random(stream, step)
         batch, (height, width) = self.plan.batch, self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
-        for item, (case, index) in enumerate(self._chosen(step)):
+        for item, (case, index) in enumerate(self.slices[place] for place in chosen):
             pixels, strokes = self.cases[case].image[index], self.cases[case].label[index]
             centre = self._centre(strokes, random)
             target, source = _overlap(centre, (height, width), strokes.shape)

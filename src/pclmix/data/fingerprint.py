@@ -18,13 +18,16 @@ SAMPLED_CASES = 40
 @dataclass(frozen=True)
 class CaseFacts:
     """One case. `shape` and `spacing` (mm) have the slice axis first; `pixels` counts annotated pixels a class;
-    `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any."""
+    `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any; `drawn` counts the slices with
+    a stroke of a class, and `gaps` the annotated slices without one that lie between two with one."""
 
     id: str
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     pixels: tuple[int, ...]
     extents: tuple[tuple[float, float], ...]
+    drawn: tuple[int, ...]
+    gaps: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def case_facts(dataset: Dataset, case: Case) -> CaseFacts:
         for part in (slices > 0) & (slices != IGNORE)
         if part.any()
     )
+    annotated = slices[(slices != IGNORE).any(axis=(1, 2))]
+    drawn = [(annotated == label).any(axis=(1, 2)) for label in range(len(dataset.classes))]
     sizes = [shape[axis], *(n for index, n in enumerate(shape) if index != axis)]
     return CaseFacts(
         id=case.id,
@@ -73,12 +78,14 @@ def case_facts(dataset: Dataset, case: Case) -> CaseFacts:
         spacing=(geometry.spacing[axis], row, column),
         pixels=tuple(int(count) for count in counts),
         extents=extents,
+        drawn=tuple(int(present.sum()) for present in drawn),
+        gaps=tuple(_extent(present) - int(present.sum()) for present in drawn),
     )
 
 
 def _extent(present: NDArray[np.bool_]) -> int:
     places = np.flatnonzero(present)
-    return int(places[-1] - places[0] + 1)
+    return int(places[-1] - places[0] + 1) if len(places) else 0
 
 
 def _statistics(dataset: Dataset, cases: Sequence[Case], channel: int) -> tuple[float, float, float, float]:

@@ -16,6 +16,10 @@ ANISOTROPIC = 1.3
 
 SMALLEST_CROP = 64
 
+FEW_GAPS = 0.02
+"""Strokes count as complete if, of the slices between the first and the last with a stroke of a class, at most this
+share lacks one. Whoever draws every structure in every slice leaves none; whoever draws here and there leaves many."""
+
 
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
@@ -51,8 +55,16 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         intensity=intensity,
         clip=tuple((low, high) for low, high, _, _ in prints.intensities),
         statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
+        complete_strokes=budget.strokes == "complete" or (budget.strokes == "auto" and _complete(prints)),
+        mirror=settings.augment.flip or settings.augment.right_angles,
         network=settings.network,
     )
+
+
+def _complete(prints: Fingerprint) -> bool:
+    drawn = np.array([case.drawn[1:] for case in prints.cases]).sum(axis=0)
+    gaps = np.array([case.gaps[1:] for case in prints.cases]).sum(axis=0)
+    return bool((drawn > 0).all() and (gaps <= FEW_GAPS * (drawn + gaps)).all())
 
 
 def _spacing(prints: Fingerprint, side: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, sele
 from pclmix.method.memory import Memory
 from pclmix.method.mix import draw_mix, mix_batch, mixed_pseudo_label
 from pclmix.method.schedule import contrast_weight, heterogeneous_weight
-from pclmix.method.supervision import supervised_loss
+from pclmix.method.supervision import absence_loss, rule_out, supervised_loss
 from pclmix.method.uncertainty import certain_labels, entropy, mean_probability
 from pclmix.network.dual import dual_decoder_net
 from pclmix.network.projection import STRIDE
@@ -45,12 +45,17 @@ class PCLMix(Method):
         supervised = supervised_loss(look.main, look.auxiliary, batch.scribble, batch.valid, weight.auxiliary)
         terms = {"supervised": supervised}
         total = supervised
+        if weight.absence:
+            absent = absence_loss(look.main, batch.possible, batch.valid)
+            absent = absent + weight.auxiliary * absence_loss(look.auxiliary, batch.possible, batch.valid)
+            total = total + weight.absence * absent
+            terms["absent"] = absent
+        main, auxiliary = rule_out(look.main, batch.possible), rule_out(look.auxiliary, batch.possible)
         if weight.consistency:
             different = decoder_difference(look.main, look.auxiliary, batch.valid)
         # 2 contrast
         if weight.contrast:
-            probability = mean_probability(look.main, look.auxiliary)
-            certain = certain_labels(probability, batch.scribble, batch.valid, progress)
+            certain = certain_labels(mean_probability(main, auxiliary), batch.scribble, batch.valid, progress)
             contrast = self._contrast(look.main, look.embedding, certain, batch, generator)
             total = total + weight.contrastive * contrast_weight(progress, weight.contrast_warmup) * contrast
             terms["contrast"] = contrast
@@ -65,7 +70,7 @@ class PCLMix(Method):
             total = total + mixed_supervised
             terms["mixed"] = mixed_supervised
             if weight.consistency:
-                pseudo = mixed_pseudo_label(draw, look.main, look.auxiliary)
+                pseudo = mixed_pseudo_label(draw, main, auxiliary)
                 mixing = mix_consistency(agree.main, agree.auxiliary, pseudo, mixed.valid, weight.auxiliary)
                 different = different + decoder_difference(agree.main, agree.auxiliary, mixed.valid)
                 total = total + weight.consistent * mixing
@@ -106,7 +111,8 @@ class PCLMix(Method):
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """The four steps as pictures."""
         look = self.net(batch.image, embed=False)
-        probability = mean_probability(look.main, look.auxiliary)
+        main, auxiliary = rule_out(look.main, batch.possible), rule_out(look.auxiliary, batch.possible)
+        probability = mean_probability(main, auxiliary)
         draw = draw_mix(len(batch.image), batch.scribble.shape[1:], self.settings.box_area, generator)
         mixed = mix_batch(draw, batch)
         return {
@@ -116,6 +122,6 @@ class PCLMix(Method):
             "uncertainty": entropy(probability),
             "mixed image": mixed.image,
             "mixed scribble": mixed.scribble,
-            "mixed label": mixed_pseudo_label(draw, look.main, look.auxiliary),
+            "mixed label": mixed_pseudo_label(draw, main, auxiliary),
             "prediction": look.main.argmax(dim=1),
         }

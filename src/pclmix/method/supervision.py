@@ -1,4 +1,4 @@
-"""Supervision by the strokes: M5 and M6."""
+"""Supervision by the strokes: M5, M6, and what strokes that are missing say."""
 
 import torch
 from torch import Tensor
@@ -26,3 +26,18 @@ def supervised_loss(
     return partial_cross_entropy(main, target, valid) + auxiliary_weight * partial_cross_entropy(
         auxiliary, target, valid
     )
+
+
+def absence_loss(logits: Tensor, possible: Tensor, valid: Tensor) -> Tensor:
+    """-ln Σ_{k possible} p_k, averaged over the valid pixels: probability on a class that the slice does not hold.
+
+    `logits`: (B, K, H, W); `possible`: (B, K) bool, background always true; `valid`: (B, H, W) bool. Not of the
+    published method: see `Plan.complete_strokes`.
+    """
+    left = logits.logsumexp(dim=1) - rule_out(logits, possible).logsumexp(dim=1)
+    return (left * valid).sum() / valid.sum().clamp_min(1)
+
+
+def rule_out(logits: Tensor, possible: Tensor) -> Tensor:
+    """Logits (B, K, H, W) with those of classes that are not possible (B, K) at minus infinity."""
+    return logits.masked_fill(~possible[:, :, None, None], float("-inf"))
