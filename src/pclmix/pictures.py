@@ -34,7 +34,7 @@ def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
 
 
 def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
-    """Write losses and validation Dice over the steps of run folders, by name: what `log.csv` and `validation.csv` hold.
+    """Write losses and validation Dice of run folders, by name, over the steps: their `log.csv` and `validation.csv`.
 
     Dice during a run is that of the averaged weights without mirroring and post-processing; a star marks the result
     with both.

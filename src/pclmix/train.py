@@ -46,6 +46,7 @@ OWN_FILES = (
     "validation.json",
     "log.csv",
     "validation.csv",
+    "curves.png",
 )
 
 
