@@ -48,7 +48,7 @@ class MethodSettings(Tree):
     consistent: float = Field(1.0, ge=0)
     """Weight of both consistencies [λ_con]."""
     absence: float = Field(0.0, ge=0)
-    """Weight of the probability given to classes that a slice is known not to hold; ours, not the paper's."""
+    """Weight of the probability given to classes where strokes rule them out; ours, not the paper's."""
     temperature: float = Field(0.07, gt=0)
     queue: int = Field(500, ge=1)
     """Keys a class in the memory [M]."""
@@ -110,6 +110,8 @@ class PlannerSettings(Tree):
     """Levels of the plain encoder; 0 derives it."""
     strokes: Literal["auto", "complete", "partial"] = "auto"
     """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes."""
+    rings: Literal["auto", "on", "off"] = "auto"
+    """Whether background strokes are drawn round the structures; auto looks whether nearly all are."""
 
 
 class TrainSettings(Tree):
@@ -145,6 +147,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
         "method": {"absence": 1.0},
+        "augment": {"flip": False, "rotation": 15.0, "scale": 0.15},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
         "train": {"steps": 3000},
@@ -192,6 +195,8 @@ class Plan(Tree):
     network: NetworkSettings = NetworkSettings()
     complete_strokes: bool = False
     """A class without a stroke in an annotated slice is taken to be absent from that slice."""
+    rings: bool = False
+    """Where background strokes surround the foreground strokes of a slice, all beyond them is taken for background."""
     mirror: bool = True
     """Average the probabilities over mirrored copies of a slice."""
     largest_component: tuple[int, ...] = ()

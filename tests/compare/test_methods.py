@@ -41,7 +41,7 @@ def make_batch(plan, size=(32, 32), seed=0):
         scribble[:, row] = dense[:, row]
     valid = torch.ones_like(dense, dtype=torch.bool)
     valid[:, :, :2] = False
-    return Batch(image, scribble, valid, torch.ones(plan.batch, classes, dtype=torch.bool))
+    return Batch(image, scribble, valid, torch.ones(plan.batch, classes, *size, dtype=torch.bool))
 
 
 @pytest.fixture(params=sorted(METHODS))

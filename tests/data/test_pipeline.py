@@ -67,7 +67,7 @@ class Named:
 
 
 def test_plan_of_anisotropic_pixels_and_no_foreground():
-    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0))
+    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0), 0)
 
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
     assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
@@ -84,13 +84,13 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
     ],
 )
 def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
-    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps)
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps, 0)
     settings = make_settings("cpu", (f"planner.strokes={strokes}",))
     assert make_plan(Fingerprint((facts,)), Named, settings).complete_strokes is complete
 
 
 def test_mirrored_averaging_only_of_what_was_trained_mirrored():
-    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0))
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0)
     for flip in (True, False):
         settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}",))
         assert make_plan(Fingerprint((facts,)), Named, settings).mirror is flip
@@ -193,7 +193,8 @@ def test_a_class_without_a_stroke_in_its_slice_is_ruled_out_if_strokes_are_compl
     batch = BatchSource(cases, plan, AugmentSettings(), TrainSettings(), 0).plain_batch(0)
     has_stroke = (batch.scribble == 1).flatten(1).any(dim=1)
     expected = [[True, bool(there), False, False] if complete else [True] * 4 for there in has_stroke]
-    assert batch.possible.tolist() == expected and has_stroke.sum() == 1
+    assert batch.possible.all(dim=(2, 3)).tolist() == expected and has_stroke.sum() == 1
+    assert batch.possible.any(dim=(2, 3)).tolist() == expected
 
 
 def test_slices_smaller_than_the_crop_are_padded_as_invalid():

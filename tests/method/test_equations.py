@@ -95,24 +95,21 @@ def test_m4_mix(draws, main_inside):
     mixed, pseudo = references.m4(
         image.numpy(), main.numpy(), auxiliary.numpy(), pi_c.tolist(), pi_t.tolist(), inside.numpy(), main_inside
     )
-    possible = torch.tensor([[True, False, True, True], [True, False, False, True], [True, True, False, False]])
+    possible = torch.rand(B, K, H, W, generator=torch.Generator().manual_seed(5)) < 0.5
     batch = mix_batch(draw, Batch(image, scribble, valid, possible))
     assert torch.allclose(batch.image[:, 0], grid(mixed).float())
     assert torch.equal(mixed_pseudo_label(draw, main, auxiliary), grid(pseudo))
     first, second = (pi_c, pi_t) if main_inside else (pi_t, pi_c)
     assert torch.equal(batch.scribble, torch.where(inside, scribble[first], scribble[second]))
     assert torch.equal(batch.valid, torch.where(inside, valid[first], valid[second]))
-    assert batch.possible.tolist() == [
-        [a or b for a, b in zip(possible[i].tolist(), possible[j].tolist(), strict=True)]
-        for i, j in zip(first, second, strict=True)
-    ]
+    assert torch.equal(batch.possible, torch.where(inside[:, None], possible[first], possible[second]))
 
 
 def test_m4_full_box_and_identity_permutation_changes_nothing(draws):
     main, auxiliary, scribble, valid = draws
     same = torch.arange(B)
     draw = MixDraw(same, same, torch.ones(B, H, W, dtype=torch.bool), True)
-    batch = Batch(main[:, :1], scribble, valid, torch.ones(B, K, dtype=torch.bool))
+    batch = Batch(main[:, :1], scribble, valid, torch.ones(B, K, H, W, dtype=torch.bool))
     mixed = mix_batch(draw, batch)
     assert torch.equal(mixed.image, batch.image) and torch.equal(mixed.scribble, scribble)
     assert torch.equal(mixed_pseudo_label(draw, main, auxiliary), main.argmax(1))
@@ -217,17 +214,18 @@ def test_class_keys_are_unit_means():
 
 def test_absence_loss_is_the_probability_given_to_absent_classes(draws):
     main, _, _, valid = draws
-    possible = torch.tensor([[True, True, True, True], [True, False, True, False], [True, False, False, False]])
+    possible = torch.rand(B, K, H, W, generator=torch.Generator().manual_seed(5)) < 0.5
+    possible[:, 0] = True
     p = main.softmax(dim=1)
     total = count = 0.0
     for b in range(B):
         for y in range(H):
             for x in range(W):
                 if valid[b, y, x]:
-                    total -= math.log(sum(float(p[b, k, y, x]) for k in range(K) if possible[b, k]))
+                    total -= math.log(sum(float(p[b, k, y, x]) for k in range(K) if possible[b, k, y, x]))
                     count += 1
     assert float(absence_loss(main, possible, valid)) == pytest.approx(total / count, rel=1e-5)
-    assert float(absence_loss(main, torch.ones(B, K, dtype=torch.bool), valid)) == 0
+    assert float(absence_loss(main, torch.ones(B, K, H, W, dtype=torch.bool), valid)) == 0
     main.requires_grad_()
     absence_loss(main, possible, torch.zeros_like(valid)).backward()
     assert torch.isfinite(main.grad).all()
@@ -235,7 +233,8 @@ def test_absence_loss_is_the_probability_given_to_absent_classes(draws):
 
 def test_a_class_that_is_ruled_out_has_no_probability(draws):
     main, _, _, _ = draws
-    possible = torch.tensor([[True, False, True, True]] * B)
+    possible = torch.ones(B, K, H, W, dtype=torch.bool)
+    possible[:, 1] = False
     p = rule_out(main, possible).softmax(dim=1)
     assert float(p[:, 1].max()) == 0
     expected = main[:, [0, 2, 3]].softmax(dim=1)

@@ -29,7 +29,7 @@ def batch(classes=4, channels=1):
     scribble[torch.rand(4, 32, 32, generator=generator) < 0.8] = IGNORE
     valid = torch.ones(4, 32, 32, dtype=torch.bool)
     valid[:, :3] = False
-    possible = torch.ones(4, classes, dtype=torch.bool)
+    possible = torch.ones(4, classes, 32, 32, dtype=torch.bool)
     possible[1, 2:] = False
     return Batch(torch.randn(4, channels, 32, 32, generator=generator), scribble, valid, possible)
 

@@ -14,8 +14,12 @@ from torch import Tensor
 from pclmix.config import AugmentSettings, Plan, TrainSettings
 from pclmix.data.augment import draw, shade, warp
 from pclmix.data.cache import CachedCase
+from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
+
+BEYOND = 254
+"""Label of a pixel beyond its slice's ring, within this file only: it is warped like the others, then taken apart."""
 
 ORDER, CROPS, CHANCE, PLAIN = range(4)
 """Streams of random numbers; each is seeded by (seed, stream, counter)."""
@@ -24,7 +28,8 @@ ORDER, CROPS, CHANCE, PLAIN = range(4)
 @dataclass(frozen=True)
 class Batch:
     """`image`: (B, C, H, W) float32; `scribble`: (B, H, W) int64, 0..K-1 or IGNORE; `valid`: (B, H, W) bool, false
-    where nothing was imaged; `possible`: (B, K) bool, false for a class that the whole slice is known not to hold."""
+    where nothing was imaged; `possible`: (B, K, H, W) bool, false where strokes elsewhere in the slice rule out a
+    class."""
 
     image: Tensor
     scribble: Tensor
@@ -54,11 +59,14 @@ class BatchSource:
             for index in range(cases[case].label.shape[0])
             if (cases[case].label[index] != IGNORE).any()
         ]
-        self.possible = torch.ones(len(self.slices), len(plan.classes), dtype=torch.bool)
-        if plan.complete_strokes:
-            for place, (case, index) in enumerate(self.slices):
-                drawn = np.bincount(cases[case].label[index].ravel(), minlength=256)[: len(plan.classes)]
-                self.possible[place, 1:] = torch.from_numpy(drawn > 0)[1:]
+        self.present = np.ones((len(self.slices), len(plan.classes)), bool)
+        self.rings: list[Ring | None] = [None] * len(self.slices)
+        for place, (case, index) in enumerate(self.slices):
+            strokes = np.asarray(cases[case].label[index])
+            if plan.complete_strokes:
+                self.present[place, 1:] = np.bincount(strokes.ravel(), minlength=256)[1 : len(plan.classes)] > 0
+            if plan.rings:
+                self.rings[place] = find_ring(strokes, plan.spacing)
         if not self.slices:
             raise InputError("no slice carries a scribble at the plan's spacing, expected at least one annotated pixel")
         # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
@@ -73,14 +81,24 @@ class BatchSource:
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator)
         image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
-        return Batch(shade(chance, image, inside), label, inside, self.possible[chosen])
+        scribble, possible = self._ruled_out(label, chosen)
+        return Batch(shade(chance, image, inside), scribble, inside, possible)
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps."""
         chosen = self._chosen(index)
         images, labels, valid = self._windows(chosen, self._random(PLAIN, index))
         matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
-        return Batch(*warp(matrix, images, labels, valid, self.plan.crop), self.possible[chosen])
+        image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
+        scribble, possible = self._ruled_out(label, chosen)
+        return Batch(image, scribble, inside, possible)
+
+    def _ruled_out(self, label: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
+        beyond_ring = label == BEYOND
+        possible = torch.from_numpy(self.present[chosen])[:, :, None, None] & ~beyond_ring[:, None]
+        possible[:, 0] = True
+        return torch.where(beyond_ring, IGNORE, label), possible
 
     def _random(self, stream: int, counter: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, counter])))
@@ -98,17 +116,23 @@ class BatchSource:
         return chosen
 
     def _windows(self, chosen: Sequence[int], random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres."""
+        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres; a label
+        is a class, IGNORE, or BEYOND."""
         batch, (height, width) = self.plan.batch, self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
-        for item, (case, index) in enumerate(self.slices[place] for place in chosen):
+        for item, place in enumerate(chosen):
+            case, index = self.slices[place]
             pixels, strokes = self.cases[case].image[index], self.cases[case].label[index]
             centre = self._centre(strokes, random)
             target, source = _overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
             label[(item, *target)] = strokes[source]
+            ring = self.rings[place]
+            if ring is not None:
+                outside = beyond(ring, *source, self.plan.spacing)
+                label[(item, *target)][outside & (strokes[source] == IGNORE)] = BEYOND
             valid[(item, *target)] = True
         return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid)
 

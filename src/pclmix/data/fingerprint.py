@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pclmix.data.folder import Case, Dataset, read_scribble
+from pclmix.data.strokes import find_ring
 from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
 from pclmix.labels import IGNORE
 
@@ -19,7 +20,8 @@ SAMPLED_CASES = 40
 class CaseFacts:
     """One case. `shape` and `spacing` (mm) have the slice axis first; `pixels` counts annotated pixels a class;
     `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any; `drawn` counts the slices with
-    a stroke of a class, and `gaps` the annotated slices without one that lie between two with one."""
+    a stroke of a class, and `gaps` the annotated slices without one that lie between two with one; `rings` counts the
+    slices whose background strokes surround their foreground strokes."""
 
     id: str
     shape: tuple[int, int, int]
@@ -28,6 +30,7 @@ class CaseFacts:
     extents: tuple[tuple[float, float], ...]
     drawn: tuple[int, ...]
     gaps: tuple[int, ...]
+    rings: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def case_facts(dataset: Dataset, case: Case) -> CaseFacts:
         extents=extents,
         drawn=tuple(int(present.sum()) for present in drawn),
         gaps=tuple(_extent(present) - int(present.sum()) for present in drawn),
+        rings=sum(find_ring(part, (row, column)) is not None for part in annotated),
     )
 
 

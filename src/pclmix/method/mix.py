@@ -48,8 +48,7 @@ def mix_batch(draw: MixDraw, batch: Batch) -> Batch:
         mask = inside.view(inside.shape[0], *(1,) * (values.ndim - 3), *inside.shape[1:])
         return torch.where(mask, values[first], values[second])
 
-    either = batch.possible[first] | batch.possible[second]
-    return Batch(pick(batch.image), pick(batch.scribble), pick(batch.valid), either)
+    return Batch(pick(batch.image), pick(batch.scribble), pick(batch.valid), pick(batch.possible))
 
 
 def mixed_pseudo_label(draw: MixDraw, main: Tensor, auxiliary: Tensor) -> Tensor:

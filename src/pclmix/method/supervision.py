@@ -29,15 +29,15 @@ def supervised_loss(
 
 
 def absence_loss(logits: Tensor, possible: Tensor, valid: Tensor) -> Tensor:
-    """-ln Σ_{k possible} p_k, averaged over the valid pixels: probability on a class that the slice does not hold.
+    """-ln Σ_{k possible} p_k, averaged over the valid pixels: what is lost on classes that are ruled out.
 
-    `logits`: (B, K, H, W); `possible`: (B, K) bool, background always true; `valid`: (B, H, W) bool. Not of the
-    published method: see `Plan.complete_strokes`.
+    `logits`: (B, K, H, W); `possible`: the same shape, bool, background always true; `valid`: (B, H, W) bool. Not of
+    the published method: see `Plan.complete_strokes` and `Plan.rings`.
     """
     left = logits.logsumexp(dim=1) - rule_out(logits, possible).logsumexp(dim=1)
     return (left * valid).sum() / valid.sum().clamp_min(1)
 
 
 def rule_out(logits: Tensor, possible: Tensor) -> Tensor:
-    """Logits (B, K, H, W) with those of classes that are not possible (B, K) at minus infinity."""
-    return logits.masked_fill(~possible[:, :, None, None], float("-inf"))
+    """Logits (B, K, H, W) with those of classes that are not possible at minus infinity."""
+    return logits.masked_fill(~possible, float("-inf"))
