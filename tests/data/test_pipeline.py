@@ -197,6 +197,35 @@ def test_a_class_without_a_stroke_in_its_slice_is_ruled_out_if_strokes_are_compl
     assert batch.possible.any(dim=(2, 3)).tolist() == expected
 
 
+def test_beyond_its_ring_a_slice_holds_background_only_and_no_stroke_is_lost():
+    label = np.full((2, 60, 60), IGNORE, np.uint8)
+    label[:, 20, 20:31] = label[:, 30, 20:31] = label[:, 20:31, 20] = label[:, 20:31, 30] = 0
+    label[:, 25, 23:27] = 1
+    label[1, 30] = IGNORE
+    label[1, 20:31, 30] = IGNORE  # an open corner: the stroke is not surrounded
+    label[1, 20:24, 20] = IGNORE
+    cases = [CachedCase("a", "k", np.ones((2, 1, 60, 60), np.float16), label)]
+    plan = a_plan(batch=2, crop=(48, 64), rings=True)
+    batch = BatchSource(cases, plan, AugmentSettings(), TrainSettings(), 0).plain_batch(0)
+    ruled_out = ~batch.possible
+    assert not ruled_out[:, 0].any() and (batch.scribble == 1).sum() == 8
+    surrounded, open_ring = (0, 1) if ruled_out[0].any() else (1, 0)
+    assert not ruled_out[open_ring].any()
+    share = ruled_out[surrounded, 1][batch.valid[surrounded]].float().mean()
+    assert share == pytest.approx(1 - 13**2 / (48 * 60), abs=0.01)
+    assert (batch.scribble[surrounded][ruled_out[surrounded, 1]] == IGNORE).all()
+
+
+def test_rings_of_nearly_all_slices_are_asked_for():
+    for rings, expected in ((49, True), (48, False), (0, False)):
+        extents = ((40.0, 40.0),) * 50
+        facts = CaseFacts("a", (60, 100, 100), (5.0, 1.0, 1.0), (10, 10), extents, (50, 50), (0, 0), rings)
+        prints = Fingerprint((facts,))
+        assert make_plan(prints, Named, make_settings("cpu")).rings is expected
+        assert make_plan(prints, Named, make_settings("cpu", ("planner.rings=on",))).rings
+        assert not make_plan(prints, Named, make_settings("cpu", ("planner.rings=off",))).rings
+
+
 def test_slices_smaller_than_the_crop_are_padded_as_invalid():
     label = np.full((2, 20, 30), IGNORE, np.uint8)
     label[:, 5, 5:9] = 1
