@@ -47,8 +47,8 @@ class MethodSettings(Tree):
     """Weight of the pixel contrast [λ_ctr]."""
     consistent: float = Field(1.0, ge=0)
     """Weight of both consistencies [λ_con]."""
-    absence: float = Field(0.0, ge=0)
-    """Weight of the probability given to classes where strokes rule them out; ours, not the paper's."""
+    absence: float = Field(1.0, ge=0)
+    """Weight of the loss on classes where the strokes rule them out; ours, not the paper's."""
     temperature: float = Field(0.07, gt=0)
     queue: int = Field(500, ge=1)
     """Keys a class in the memory [M]."""
@@ -146,7 +146,6 @@ class Settings(Tree):
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
-        "method": {"absence": 1.0},
         "augment": {"flip": False, "rotation": 15.0, "scale": 0.15},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
@@ -154,7 +153,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "gpu": {
         "network": {"encoder": "resnet50", "swin_width": 96},
-        "method": {"absence": 1.0},
         "optimizer": {"name": "adamw", "rate": 1e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 256 * 256, "batch": 24},
         "train": {"steps": 20_000, "validations": 10},
@@ -166,7 +164,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "right_angles": True, "rotation": 20.0, "scale": 0.0, "gamma": 0.0, "contrast": 0.0,
             "brightness": 0.0, "noise": 0.0, "blur": 0.0,
         },
-        "planner": {"crop": 224, "batch": 12},
+        "planner": {"crop": 224, "batch": 12, "strokes": "partial", "rings": "off"},
         "train": {"steps": 60_000, "validations": 20},
     },
 }  # fmt: skip

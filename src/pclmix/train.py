@@ -155,6 +155,8 @@ def train(
         f"batch {plan.batch}, T = {record.steps} steps (repeat with --steps {record.steps}), seed {seed}",
         highlight=False,
     )
+    if plan.complete_strokes or plan.rings:
+        console.print(_ruled_out(plan), highlight=False)
     session = open_session(fabric, chosen, cached, plan, settings, seed, record.steps)
     seconds = 0.0
     if (run / CHECKPOINT_NAME).exists():
@@ -198,6 +200,16 @@ def _loop(
         with atomic_path(run / "validation.json") as temporary:
             temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
     return TrainResult(run, total, time.monotonic() - began, plan, validation if validation.figures() else None)
+
+
+def _ruled_out(plan: Plan) -> str:
+    """What the planner read from the strokes, and how to gainsay it."""
+    parts = []
+    if plan.complete_strokes:
+        parts.append("a class without a stroke in a slice is absent there (else --set planner.strokes=partial)")
+    if plan.rings:
+        parts.append("beyond the ring of its background strokes a slice is background (else --set planner.rings=off)")
+    return "taken from how the strokes are drawn: " + "; ".join(parts)
 
 
 def _require_same(run: Path, name: str, given: object, recorded: object) -> None:

@@ -107,3 +107,25 @@ def test_picture_changes_nothing():
     assert {"image", "scribble", "pseudo label", "uncertainty", "mixed image", "prediction"} <= set(panels)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert net.training
+
+
+def test_what_strokes_rule_out_costs_and_never_becomes_a_pseudo_label():
+    torch.manual_seed(0)
+    ruling = plan().model_copy(update={"rings": True})
+    net = PCLMix.network(ruling)
+    with torch.no_grad():
+        for decoder in (net.segmenter.decoder, net.auxiliary):
+            decoder.head.bias[3] += 50  # sure of class 3 everywhere
+    plain, weighed = batch(), []
+    barred = plain.possible.clone()
+    barred[:, 3] = False
+    limited = Batch(plain.image, plain.scribble, plain.valid, barred)
+    for absence in (0.0, 2.0):
+        method = PCLMix(net, ruling, MethodSettings(contrast=False, consistency=False, absence=absence))
+        weighed.append(method.losses(limited, 0.5, torch.Generator().manual_seed(1)))
+    difference = float((weighed[1].total - weighed[0].total).detach())
+    assert difference == pytest.approx(2 * float(weighed[1].terms["absent"]), rel=1e-4) and difference > 10
+    assert "absent" not in weighed[0].terms
+    with torch.no_grad():
+        panels = method.panels(limited, 0.5, torch.Generator().manual_seed(1))
+    assert (panels["prediction"] == 3).any() and not (panels["mixed label"] == 3).any()

@@ -27,6 +27,7 @@ class Method(ABC):
 
     def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
         self.net, self.plan, self.settings = net, plan, settings
+        self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
 
     @staticmethod
     @abstractmethod

@@ -23,13 +23,13 @@ class PartialCrossEntropy(Method):
         return pretrained_segmentation_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
-        """M5 on the annotated pixels, and the absence loss where the preset has it."""
+        """M5 on the annotated pixels, and the absence loss where the plan has strokes rule classes out."""
         logits = self.net(batch.image)
         loss = partial_cross_entropy(logits, batch.scribble, batch.valid)
         terms = {"supervised": loss.detach()}
-        if self.settings.absence:
+        if self.absence:
             absent = absence_loss(logits, batch.possible, batch.valid)
-            loss = loss + self.settings.absence * absent
+            loss = loss + self.absence * absent
             terms["absent"] = absent.detach()
         return Losses(loss, terms)
 

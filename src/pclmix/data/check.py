@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from pclmix.data.fingerprint import CaseFacts, case_facts
+from pclmix.data.fingerprint import CaseFacts, Fingerprint, case_facts
 from pclmix.data.folder import Case, Dataset, read_dense
 from pclmix.data.volume import difference, read_geometry, read_image, require_same_grid
 from pclmix.errors import InputError
@@ -112,6 +112,11 @@ def render(report: CheckReport) -> Group:
         summary.add_row("rows x columns", f"{_range(shapes[:, 1])} x {_range(shapes[:, 2])}")
         summary.add_row("pixel, mm", f"{_range(spacings[:, 1])} x {_range(spacings[:, 2])}")
         summary.add_row("slice distance, mm", _range(spacings[:, 0]))
+        prints = Fingerprint(tuple(report.facts))
+        rings, foreground = sum(facts.rings for facts in report.facts), sum(len(f.extents) for f in report.facts)
+        summary.add_row("a stroke on every structure of a slice", "yes" if prints.complete_strokes() else "no")
+        told = "so nothing lies beyond it" if prints.ringed() else "too few to build on"
+        summary.add_row("background drawn round the structures", f"{rings} of {foreground} slices, {told}")
         voxels = shapes.prod(axis=1).sum()
         pixels = np.array([facts.pixels for facts in report.facts])
         classes = Table("class", "label", "annotated pixels", "share of all pixels", "cases with it")

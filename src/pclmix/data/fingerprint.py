@@ -12,6 +12,13 @@ from pclmix.data.strokes import find_ring
 from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
 from pclmix.labels import IGNORE
 
+FEW_GAPS = 0.02
+"""Strokes count as complete if, of the slices between the first and the last with a stroke of a class, at most this
+share lacks one. Whoever draws every structure in every slice leaves none; whoever draws here and there leaves many."""
+
+MOST_RINGS = 0.98
+"""Background strokes count as rings if they surround the foreground strokes in at least this share of the slices."""
+
 SAMPLED_CASES = 40
 """Cases whose intensities are read for the statistics of CT channels."""
 
@@ -40,6 +47,17 @@ class Fingerprint:
 
     cases: tuple[CaseFacts, ...]
     intensities: tuple[tuple[float, float, float, float], ...] = ()
+
+    def complete_strokes(self) -> bool:
+        """Whether every structure seems to have a stroke in every annotated slice that shows it."""
+        drawn = np.array([case.drawn[1:] for case in self.cases]).sum(axis=0)
+        gaps = np.array([case.gaps[1:] for case in self.cases]).sum(axis=0)
+        return bool((drawn > 0).all() and (gaps <= FEW_GAPS * (drawn + gaps)).all())
+
+    def ringed(self) -> bool:
+        """Whether background strokes are drawn round the structures, so that nothing lies beyond them."""
+        rings, slices = sum(case.rings for case in self.cases), sum(len(case.extents) for case in self.cases)
+        return rings > 0 and rings >= MOST_RINGS * slices
 
     def to_json(self) -> str:
         """Readable JSON."""

@@ -16,13 +16,6 @@ ANISOTROPIC = 1.3
 
 SMALLEST_CROP = 64
 
-FEW_GAPS = 0.02
-"""Strokes count as complete if, of the slices between the first and the last with a stroke of a class, at most this
-share lacks one. Whoever draws every structure in every slice leaves none; whoever draws here and there leaves many."""
-
-MOST_RINGS = 0.98
-"""Background strokes count as rings if they surround the foreground strokes in at least this share of the slices."""
-
 
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
@@ -58,22 +51,11 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         intensity=intensity,
         clip=tuple((low, high) for low, high, _, _ in prints.intensities),
         statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
-        complete_strokes=budget.strokes == "complete" or (budget.strokes == "auto" and _complete(prints)),
-        rings=budget.rings == "on" or (budget.rings == "auto" and _surrounded(prints)),
+        complete_strokes=budget.strokes == "complete" or (budget.strokes == "auto" and prints.complete_strokes()),
+        rings=budget.rings == "on" or (budget.rings == "auto" and prints.ringed()),
         mirror=settings.augment.flip or settings.augment.right_angles,
         network=settings.network,
     )
-
-
-def _complete(prints: Fingerprint) -> bool:
-    drawn = np.array([case.drawn[1:] for case in prints.cases]).sum(axis=0)
-    gaps = np.array([case.gaps[1:] for case in prints.cases]).sum(axis=0)
-    return bool((drawn > 0).all() and (gaps <= FEW_GAPS * (drawn + gaps)).all())
-
-
-def _surrounded(prints: Fingerprint) -> bool:
-    rings, slices = sum(case.rings for case in prints.cases), sum(len(case.extents) for case in prints.cases)
-    return rings > 0 and rings >= MOST_RINGS * slices
 
 
 def _spacing(prints: Fingerprint, side: int) -> tuple[float, float]:

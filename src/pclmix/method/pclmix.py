@@ -45,10 +45,10 @@ class PCLMix(Method):
         supervised = supervised_loss(look.main, look.auxiliary, batch.scribble, batch.valid, weight.auxiliary)
         terms = {"supervised": supervised}
         total = supervised
-        if weight.absence:
+        if self.absence:
             absent = absence_loss(look.main, batch.possible, batch.valid)
             absent = absent + weight.auxiliary * absence_loss(look.auxiliary, batch.possible, batch.valid)
-            total = total + weight.absence * absent
+            total = total + self.absence * absent
             terms["absent"] = absent
         main, auxiliary = rule_out(look.main, batch.possible), rule_out(look.auxiliary, batch.possible)
         if weight.consistency:
