@@ -2,7 +2,7 @@
 
 import pytest
 
-from pclmix.config import PRESETS, Plan, Settings, load_tree, make_settings, save_tree
+from pclmix.config import PRESETS, Plan, Settings, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.errors import InputError
 
 PLAN = {
@@ -100,3 +100,11 @@ def test_a_malformed_plan_names_its_file(tmp_path, text, found):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(InputError, match="cannot read"):
         load_tree(Plan, tmp_path / "nothing.toml")
+
+
+def test_paper_names_each_deviation():
+    plain = paper_deviations(make_settings("paper"))
+    assert any("random initialisation" in line for line in plain)
+    given = paper_deviations(make_settings("paper", ("network.weights=r50.pth", "method.auxiliary=0.2")))
+    assert not any("random initialisation" in line for line in given)
+    assert set(given) - set(plain) == {"method.auxiliary is 0.2, not 0.4"}

@@ -158,7 +158,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"steps": 20_000, "validations": 10},
     },
     "paper": {
-        "network": {"encoder": "resnet50", "weights": "download", "swin_width": 96},
+        "network": {"encoder": "resnet50", "swin_width": 96},
         "optimizer": {"name": "sgd", "rate": 0.03, "momentum": 0.9, "weight_decay": 1e-4},
         "augment": {
             "right_angles": True, "rotation": 20.0, "scale": 0.0, "gamma": 0.0, "contrast": 0.0,
@@ -168,6 +168,29 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"steps": 60_000, "validations": 20},
     },
 }  # fmt: skip
+
+
+PAPER_DEVIATIONS = (
+    "images are resampled to the plan's pixel size and cropped to 224 x 224, not squeezed to it by nearest neighbour",
+    "the result is the averaged weights of the last step, not the best of the test patients",
+    "batch-norm statistics are estimated again on unmixed images before a model is used",
+    "position parameters are trained and saved; both decoders share one pass; empty slots of the queue take no part",
+)
+"""What preset paper does otherwise than the published experiment, whatever the settings."""
+
+
+def paper_deviations(settings: Settings) -> list[str]:
+    """Each way in which a run of preset paper departs from the published experiment, a line each."""
+    lines = list(PAPER_DEVIATIONS)
+    if not settings.network.weights:
+        lines.append("random initialisation, not ImageNet's weights: --set network.weights=FILE or =download")
+    published = make_settings("paper").model_dump()
+    for section, values in settings.model_dump().items():
+        if isinstance(values, dict):
+            changed = {name: value for name, value in values.items() if value != published[section][name]}
+            changed.pop("weights", None)
+            lines += [f"{section}.{name} is {value}, not {published[section][name]}" for name, value in changed.items()]
+    return lines
 
 
 class Plan(Tree):

@@ -17,7 +17,7 @@ from torch import Tensor
 import pclmix
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
 from pclmix.compare.registry import get_method
-from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, save_tree
+from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import require_trainable
@@ -155,6 +155,9 @@ def train(
         f"batch {plan.batch}, T = {record.steps} steps (repeat with --steps {record.steps}), seed {seed}",
         highlight=False,
     )
+    if settings.preset == "paper":
+        for line in paper_deviations(settings):
+            console.print(f"other than published: {line}", highlight=False)
     if plan.complete_strokes or plan.rings:
         console.print(_ruled_out(plan), highlight=False)
     session = open_session(fabric, chosen, cached, plan, settings, seed, record.steps)
