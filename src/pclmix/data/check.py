@@ -133,8 +133,8 @@ def render(report: CheckReport) -> Group:
 
 
 def _range(values: np.ndarray) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}"
+    low, high = f"{values.min():.4g}", f"{values.max():.4g}"
+    return low if low == high else f"{low}-{high}"
 
 
 def _some(names: list[str]) -> str:
