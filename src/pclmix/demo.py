@@ -18,9 +18,9 @@ from pclmix.pictures import overlay, save_figure, show
 from pclmix.train import train
 
 TRAINING_CASES, UNSEEN_CASES, SEED = 12, 6, 1
-STEPS = 220
-OVERRIDES = ("planner.pixels=9216", "train.validations=1", "train.statistics_batches=20")
-"""Crops of 96 x 96 pixels: the phantom's heart fits, and the demo stays short."""
+STEPS = 200
+OVERRIDES = ("planner.pixels=9216", "planner.batch=6", "train.validations=1", "train.statistics_batches=20")
+"""Six crops of 96 x 96 pixels a step: the phantom's heart fits, and the demo stays short."""
 
 
 def run_demo(out: Path, steps: int = STEPS) -> None:
