@@ -146,7 +146,7 @@ class Settings(Tree):
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
-        "augment": {"flip": False, "rotation": 15.0, "scale": 0.15},
+        "augment": {"flip": False, "rotation": 15.0},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
         "train": {"steps": 3000},

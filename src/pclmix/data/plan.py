@@ -8,8 +8,9 @@ from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, is_ct
 from pclmix.data.folder import Dataset
 
-FIELD_OF_VIEW = 1.5
-"""The crop should show at least this many times the extent of the annotated foreground."""
+FIELD_OF_VIEW = 2.5
+"""The crop should show at least this many times the extent of the annotated foreground: surroundings tell a structure
+from what looks like it elsewhere, and are worth more than fine pixels where the budget allows only one."""
 
 ANISOTROPIC = 1.3
 """Row and column spacing are kept apart from this ratio on; below it one square pixel serves both."""
@@ -20,7 +21,7 @@ SMALLEST_CROP = 64
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
 
-    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 1.5 times
+    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 2.5 times
     the extent (95th percentile) of the annotated foreground. Crop: a square within the budget, no larger than the
     slices (95th percentile), a multiple of the coarsest stride. Depth: 5 levels, fewer while the coarsest feature would
     be under 4 pixels. Batch: the budget's.
