@@ -17,7 +17,7 @@ from pclmix.data.fingerprint import CaseFacts, Fingerprint, fingerprint
 from pclmix.data.folder import read_dataset, split
 from pclmix.data.plan import make_plan
 from pclmix.data.resample import preprocess_image, preprocess_label, restore
-from pclmix.data.volume import read_image
+from pclmix.data.volume import read_image, read_label
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
@@ -125,6 +125,16 @@ def test_labels_are_resampled_without_inventing_any(phantom):
     dataset = read_dataset(phantom)
     labels = preprocess_label(read_scribble(dataset, dataset.cases[0]), a_plan())
     assert set(np.unique(labels)) <= {0, 1, 2, 3, IGNORE} and labels.shape == (8, 96, 96)
+
+
+def test_a_stroke_that_nearest_sampling_would_skip_keeps_its_cell(tmp_path):
+    array = np.full((40, 40, 3), IGNORE, np.uint8)
+    array[10:30, 10:30] = 0
+    array[20, 16, 1] = 2  # nearest sampling at half the resolution takes odd pixels only
+    nib.save(nib.Nifti1Image(array, np.diag([0.9, 0.9, 8, 1.0])), tmp_path / "a.nii.gz")
+    labels = preprocess_label(read_label(tmp_path / "a.nii.gz"), a_plan(spacing=(1.8, 1.8)))
+    assert labels.shape == (3, 20, 20) and np.argwhere(labels == 2).tolist() == [[1, 10, 8]]
+    assert (labels[[0, 2]] != 2).all() and (labels[1, 5:15, 5:15] == 0).sum() == 99
 
 
 def test_ct_is_clipped_and_scaled_by_the_data_set(tmp_path):

@@ -23,8 +23,9 @@ from pclmix.data.resample import preprocess_image, preprocess_label
 from pclmix.data.volume import read_image, require_same_grid
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
+from pclmix.labels import IGNORE
 
-FORMAT = 1
+FORMAT = 2
 FIELDS = ("channels", "classes", "spacing", "slice_axis", "intensity", "clip", "statistics")
 
 
@@ -74,7 +75,7 @@ def _make(dataset: Dataset, case: Case, plan: Plan, image_path: Path, label_path
         require_same_grid(images[0], other)
     slices = preprocess_image(images, plan)
     if case.label is None:
-        label = np.full(slices.shape[:1] + slices.shape[2:], 255, np.uint8)
+        label = np.full(slices.shape[:1] + slices.shape[2:], IGNORE, np.uint8)
     else:
         scribble = read_scribble(dataset, case)
         require_same_grid(images[0], scribble)

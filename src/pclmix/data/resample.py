@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pclmix.config import Plan
 from pclmix.data.volume import Volume, in_plane, slice_axis, to_slices
+from pclmix.labels import IGNORE
 
 
 def plan_axis(volume: Volume, plan: Plan) -> int:
@@ -44,11 +45,21 @@ def preprocess_image(images: Sequence[Volume], plan: Plan) -> NDArray[np.float32
 
 
 def preprocess_label(volume: Volume, plan: Plan) -> NDArray[np.uint8]:
-    """A label volume as slices (S, H, W) at the plan's spacing; nearest, so no label is invented."""
+    """A label volume as slices (S, H, W) at the plan's spacing; nearest, so no label is invented.
+
+    A class that nearest sampling would skip in a slice (a stroke of a few pixels on a coarser grid) keeps the cells its
+    pixels lie in: without them the slice would seem to show nothing of it.
+    """
     axis = plan_axis(volume, plan)
-    slices = torch.from_numpy(np.ascontiguousarray(to_slices(volume.array, axis))).to(torch.uint8)
-    size = resampled_size((slices.shape[1], slices.shape[2]), in_plane(volume.geometry.spacing, axis), plan)
-    return functional.interpolate(slices[:, None], size, mode="nearest-exact")[:, 0].numpy()
+    native = np.ascontiguousarray(to_slices(volume.array, axis)).astype(np.uint8)
+    size = resampled_size((native.shape[1], native.shape[2]), in_plane(volume.geometry.spacing, axis), plan)
+    slices = functional.interpolate(torch.from_numpy(native)[:, None], size, mode="nearest-exact")[:, 0].numpy()
+    for label in np.setdiff1d(np.unique(native), [IGNORE]):
+        drawn, kept = (native == label), (slices == label)
+        skipped = np.flatnonzero(drawn.any(axis=(1, 2)) & ~kept.any(axis=(1, 2)))
+        place, row, column = np.nonzero(drawn[skipped])
+        slices[skipped[place], row * size[0] // native.shape[1], column * size[1] // native.shape[2]] = label
+    return slices
 
 
 def restore(probabilities: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
