@@ -2,6 +2,7 @@
 
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -224,3 +225,18 @@ def test_training_learns(phantom, tmp_path):
     result = train(phantom, tmp_path / "run", settings=settings("train.validations=1"), steps=30)
     rows = np.genfromtxt(result.run / "log.csv", delimiter=",", names=True)
     assert rows["supervised"][-1] < 0.8 * rows["supervised"][0]
+
+
+def test_odd_strokes_are_told_before_training(phantom, tmp_path, capsys):
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    for path in (folder / "labelsTr").iterdir():  # nobody drew the right ventricle, one forgot the background
+        file = nib.load(path)
+        array = np.asarray(file.dataobj).copy()
+        array[array == 1] = 4
+        if path.name.startswith("heart002_frame01"):
+            array[array == 0] = 4
+        nib.save(nib.Nifti1Image(array, file.affine, file.header), path)
+    train(folder, tmp_path / "run", settings=settings(), steps=1)
+    told = capsys.readouterr().err.splitlines()
+    assert f"warning: {folder / 'labelsTr'}: no stroke on the background (heart002_frame01)" in told
+    assert f"warning: {folder / 'labelsTr'}: nobody annotated class 1 (RV)" in told

@@ -20,8 +20,8 @@ from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
-from pclmix.data.check import require_trainable
-from pclmix.data.fingerprint import fingerprint
+from pclmix.data.check import require_trainable, stroke_warnings
+from pclmix.data.fingerprint import Fingerprint, fingerprint
 from pclmix.data.folder import Case, Dataset, case_ids, patients_from_file, read_dataset, split
 from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
@@ -124,7 +124,9 @@ def train(
     if record is None:
         for name in OWN_FILES:
             (run / name).unlink(missing_ok=True)
-        _write_plan(run, dataset, trained, settings)
+        prints = _write_plan(run, dataset, trained, settings)
+        for line in stroke_warnings(dataset, prints.cases):
+            console.print(f"warning: {line}", highlight=False)
     plan = load_tree(Plan, run / "plan.toml")
     cached = build_cache(dataset, trained, plan, console)
     cached_validation = build_cache(dataset, validated, plan, console)
@@ -220,13 +222,14 @@ def _require_same(run: Path, name: str, given: object, recorded: object) -> None
         raise InputError(f"{run}: --resume with other {name} than it was begun with, expected the same or none")
 
 
-def _write_plan(run: Path, dataset: Dataset, trained: list[Case], settings: Settings) -> None:
+def _write_plan(run: Path, dataset: Dataset, trained: list[Case], settings: Settings) -> Fingerprint:
     """The readable artefacts of the planning: fingerprint.json, plan.toml, settings.toml."""
     prints = fingerprint(dataset, trained)
     with atomic_path(run / "fingerprint.json") as temporary:
         temporary.write_text(prints.to_json(), encoding="utf-8")
     save_tree(make_plan(prints, dataset, settings), run / "plan.toml")
     save_tree(settings, run / "settings.toml")
+    return prints
 
 
 def _steps_within(minutes: float, session: Session, validator: Validator) -> int:

@@ -286,7 +286,7 @@ def test_check_finds_what_would_break_training(phantom, tmp_path):
     dataset = read_dataset(folder)
     report = check_dataset(dataset)
     assert len(report.problems) == 1 and "heart001_frame01" in report.problems[0] and "shape" in report.problems[0]
-    assert any("no stroke on the background" in line for line in report.warnings)
+    assert f"{folder / 'labelsTr'}: no stroke on the background (heart002_frame01)" in report.warnings
     with pytest.raises(InputError, match="shape"):
         require_trainable(dataset)
     shutil.rmtree(folder / "labelsTr")

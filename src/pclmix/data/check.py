@@ -1,5 +1,6 @@
 """`pclmix check`: what a dataset folder holds, what is odd in it, and what would break training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +38,9 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     if not scribbled:
         report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
     elif report.facts:
-        _check_classes(dataset, report)
+        report.warnings += stroke_warnings(dataset, report.facts)
+        if not any(sum(facts.pixels) for facts in report.facts):
+            report.problems.append(f"{dataset.root / 'labelsTr'}: no annotated pixel in any case, expected strokes")
     return report
 
 
@@ -74,25 +77,26 @@ def _check_case(dataset: Dataset, case: Case, report: CheckReport) -> None:
         raise InputError(f"{case.label}: shape {shape}, expected {images[0].array.shape} as in {case.images[0]}")
     if found := difference(images[0].geometry, geometry):
         raise InputError(f"{case.label}: {found} as in {case.images[0]}")
-    facts = case_facts(dataset, case)
-    report.facts.append(facts)
-    if sum(facts.pixels) == 0:
-        report.warnings.append(f"{case.label}: nothing is annotated, so it is not trained on")
-    elif facts.pixels[0] == 0:
-        report.warnings.append(f"{case.label}: no stroke on the background")
-    if sum(facts.pixels) == np.prod(facts.shape):
-        report.warnings.append(f"{case.label}: every voxel is annotated; is this a dense label rather than a scribble?")
+    report.facts.append(case_facts(dataset, case))
 
 
-def _check_classes(dataset: Dataset, report: CheckReport) -> None:
-    totals = np.sum([facts.pixels for facts in report.facts], axis=0)
-    if totals.sum() == 0:
-        report.problems.append(f"{dataset.root / 'labelsTr'}: no annotated pixel in any case, expected strokes")
-        return
+def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
+    """What is odd about strokes: nothing is annotated, no background, every voxel, or a class that nobody drew."""
+    folder = dataset.root / "labelsTr"
+    drawn = [case for case in facts if sum(case.pixels)]
+    suspects = {
+        "nothing is annotated, so it is not trained on": [case for case in facts if not sum(case.pixels)],
+        "no stroke on the background": [case for case in drawn if not case.pixels[0]],
+        "every voxel is annotated; is this a dense label rather than a scribble?": [
+            case for case in drawn if sum(case.pixels) == np.prod(case.shape)
+        ],
+    }
+    lines = [f"{folder}: {what} ({_some([c.id for c in cases])})" for what, cases in suspects.items() if cases]
+    totals = np.sum([case.pixels for case in facts], axis=0)
     for name, value in dataset.classes.items():
-        if totals[value] == 0:
-            what = "no background stroke in any case" if value == 0 else f"nobody annotated class {value} ({name})"
-            report.warnings.append(f"{dataset.root / 'labelsTr'}: {what}")
+        if value and totals[value] == 0:
+            lines.append(f"{folder}: nobody annotated class {value} ({name})")
+    return lines
 
 
 def render(report: CheckReport) -> Group:
@@ -138,4 +142,4 @@ def _range(values: np.ndarray) -> str:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

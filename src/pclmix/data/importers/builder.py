@@ -63,7 +63,7 @@ def building(
         raise InputError(f"{out}: the output folder is not empty, expected an empty one (or --overwrite)")
     if out.exists() and any(out.iterdir()) and not (out / "dataset.json").exists():
         raise InputError(f"{out}: holds no dataset.json, so it is not replaced; expected a dataset folder to overwrite")
-    temporary = out.with_name(f".importing-{os.getpid()}-{out.name}")
+    temporary, replaced = (out.with_name(f".{what}-{os.getpid()}-{out.name}") for what in ("importing", "replaced"))
     try:
         (temporary / "imagesTr").mkdir(parents=True)
         builder = Builder(temporary)
@@ -73,8 +73,8 @@ def building(
         write_dataset_json(temporary, name, channels, classes, builder.patients)
         if builder.val_cases:
             (temporary / "val_cases.txt").write_text("\n".join(sorted(builder.val_cases)) + "\n", encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
+        if out.exists():  # moved aside first: killed in between, one of the two is whole
+            os.replace(out, replaced)
         os.replace(temporary, out)
         report.cases = len(builder.patients)
         report.warnings = builder.warnings
@@ -82,6 +82,8 @@ def building(
         raise InputError(f"{out}: cannot write ({error.strerror or error}), expected a disk with room") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 def nifti_files(folder: Path) -> list[Path]:
