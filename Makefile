@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format docs clean
 
 demo: $(STAMP)
 	$(BIN)/pclmix demo --out demo --overwrite
@@ -19,6 +19,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
+
+docs: $(STAMP)
+	$(BIN)/python -m typer pclmix.cli utils docs --name pclmix --output docs/cli.md
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -52,6 +53,13 @@ def test_help_names_every_command():
         assert invoke("import", group, "--help").exit_code == 0
 
 
+def test_the_reference_in_docs_says_what_help_says():
+    made = [sys.executable, "-m", "typer", "pclmix.cli", "utils", "docs", "--name", "pclmix"]
+    text = subprocess.run(made, capture_output=True, text=True, check=True).stdout
+    kept = Path(pclmix.__file__).parents[2] / "docs" / "cli.md"
+    assert text.strip() == kept.read_text(encoding="utf-8").strip(), "run `make docs`"
+
+
 def test_version():
     assert invoke("--version").stdout == f"pclmix {pclmix.__version__}\n"
 
@@ -95,6 +103,11 @@ def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
     (run / "notes.txt").write_text("mine")
     assert "not empty" in refused("train", phantom, "--out", run, "--steps", 1, *TINY)
     assert invoke("train", phantom, "--out", run, "--steps", 1, "--overwrite", *TINY).exit_code == 0
+    (run / "pictures" / "step_000009.png").write_text("of the run before")
+    (run / "pictures" / "mine.png").write_text("mine")
+    assert invoke("train", phantom, "--out", run, "--steps", 2, "--overwrite", *TINY).exit_code == 0
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["mine.png", "step_000002.png"]
+    assert len(list((run / "tensorboard").iterdir())) == 1
     assert (run / "notes.txt").read_text() == "mine"
     assert "other seed" in refused("train", phantom, "--out", run, "--resume", "--seed", 7)
     assert invoke("train", phantom, "--out", run, "--resume").exit_code == 0

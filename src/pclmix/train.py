@@ -47,7 +47,10 @@ OWN_FILES = (
     "log.csv",
     "validation.csv",
     "curves.png",
+    "pictures/step_*.png",
+    "tensorboard/events.out.tfevents.*",
 )
+"""What a run writes (patterns), so that --overwrite leaves nothing of the run before and all that is not ours."""
 
 
 class RunRecord(Tree):
@@ -122,8 +125,8 @@ def train(
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
     if record is None:
-        for name in OWN_FILES:
-            (run / name).unlink(missing_ok=True)
+        for path in [path for pattern in OWN_FILES for path in run.glob(pattern)]:
+            path.unlink()
         prints = _write_plan(run, dataset, trained, settings)
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
