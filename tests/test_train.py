@@ -240,3 +240,13 @@ def test_odd_strokes_are_told_before_training(phantom, tmp_path, capsys):
     told = capsys.readouterr().err.splitlines()
     assert f"warning: {folder / 'labelsTr'}: no stroke on the background (heart002_frame01)" in told
     assert f"warning: {folder / 'labelsTr'}: nobody annotated class 1 (RV)" in told
+
+
+def test_pictures_get_labels_as_integers_and_maps_as_floats(phantom, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("pclmix.train.save_panels", lambda path, panels, classes: drawn.update(panels))
+    train(phantom, tmp_path / "run", settings=settings(), steps=1)
+    kinds = {name: panel.dtype.kind for name, panel in drawn.items()}
+    labels = {"scribble", "pseudo label", "mixed scribble", "mixed label", "prediction"}
+    assert {name for name, kind in kinds.items() if kind == "i"} == labels
+    assert {name for name, kind in kinds.items() if kind == "f"} == {"image", "uncertainty", "mixed image"}

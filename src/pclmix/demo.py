@@ -86,7 +86,7 @@ def _figure(out: Path, dataset_folder: Path, images: Path, truth: Path, predicti
         axes[row][0].imshow(overlay(image, np.zeros(image.shape, np.uint8)))
         axes[row][1].imshow(overlay(image, dense))
         axes[row][2].imshow(overlay(image, labels))
-        show(axes[row][3], doubt, image[None], 3)
+        show(axes[row][3], doubt, image[None])
         if row == 1:
             for column, title in enumerate(("unseen image", "truth", "prediction", "uncertainty")):
                 axes[row][column].set_title(title, fontsize=10)

@@ -17,7 +17,7 @@ Panel = NDArray[Any]
 
 
 def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
-    """Write a grid of panels, a column each and a row a sample.
+    """Write a grid of panels, a column each and a row a sample; maps are entropies of `classes` classes, in nats.
 
     A panel of integers (B, H, W) is a label map and drawn over the image of its row; one of floats (B, H, W) is a map;
     one of floats (B, C, H, W) is an image, of which the first channel is shown.
@@ -29,7 +29,7 @@ def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
         axes[0][column].set_title(name, fontsize=9)
         under = panels["mixed image" if name.startswith("mixed") and "mixed image" in panels else "image"]
         for row in range(rows):
-            show(axes[row][column], panel[row], under[row], classes)
+            show(axes[row][column], panel[row], under[row], highest=np.log(classes))
     save_figure(figure, path)
 
 
@@ -68,13 +68,13 @@ def _columns(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     return {name: ([int(r["step"]) for r in some], [float(r[name]) for r in some]) for name, some in filled.items()}
 
 
-def show(axes: Any, panel: Panel, image: Panel, classes: int) -> None:
-    """Draw one panel: (C, H, W) image, (H, W) float map, or (H, W) labels over `image`."""
+def show(axes: Any, panel: Panel, image: Panel, highest: float = 1.0) -> None:
+    """Draw one panel: (C, H, W) image, (H, W) float map from 0 to `highest`, or (H, W) labels over `image`."""
     axes.set_axis_off()
     if panel.ndim == 3:
         axes.imshow(panel[0], cmap="gray")
     elif panel.dtype.kind == "f":
-        axes.imshow(panel, cmap="magma", vmin=0, vmax=np.log(classes))
+        axes.imshow(panel, cmap="magma", vmin=0, vmax=highest)
     else:
         axes.imshow(overlay(image[0], panel))
 

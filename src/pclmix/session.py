@@ -50,10 +50,11 @@ class Session:
         return losses, rate
 
     def panels(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """The method's picture of the first samples of a batch; moves nothing."""
+        """The method's picture of the first samples of a batch, label maps as integers; moves nothing."""
         generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, "picture"))
         panels = self.method.picture(self.placed(batch), progress, generator)
-        return {name: panel[:4].float().cpu() for name, panel in panels.items()}
+        first = {name: panel[:4].cpu() for name, panel in panels.items()}
+        return {name: panel.float() if panel.is_floating_point() else panel for name, panel in first.items()}
 
     def placed(self, batch: Batch) -> Batch:
         """The batch on the device, images channels-last."""
