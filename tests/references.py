@@ -48,6 +48,27 @@ def m2(main, auxiliary, scribble, valid, r):
     return out
 
 
+def cells(certain, scribble, valid, classes, stride):
+    """Labels on the embedding's grid: the most frequent stroke of a cell, else the majority of ŷ, IGNORE included."""
+    out = {}
+    batch, height, width = scribble.shape
+    for b in range(batch):
+        for row in range(0, height, stride):
+            for column in range(0, width, stride):
+                places = [(b, y, x) for y in range(row, row + stride) for x in range(column, column + stride)]
+                strokes = [0] * classes
+                guesses = [0] * classes
+                for place in places:
+                    if valid[place] and scribble[place] != IGNORE:
+                        strokes[scribble[place]] += 1
+                    if certain[place] != IGNORE:
+                        guesses[certain[place]] += 1
+                unknown = len(places) - sum(guesses)
+                label = argmax(guesses) if max(guesses) > unknown else IGNORE
+                out[b, row // stride, column // stride] = argmax(strokes) if sum(strokes) else label
+    return out
+
+
 def m3(anchors, labels, keys, counts, temperature):
     losses = []
     for anchor, label in zip(anchors, labels, strict=True):

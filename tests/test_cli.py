@@ -1,5 +1,6 @@
 """The command line in-process: exact words, exit codes, one line on stderr, and no torch before it is needed."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -137,6 +138,23 @@ def test_wrong_input_is_one_line_and_exit_code_2(phantom, tmp_path, arguments, f
     places = {"DATA": phantom, "RUN": tmp_path / "run", "NOWHERE": tmp_path / "nowhere"}
     assert found in refused(*(places.get(argument, argument) for argument in arguments))
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
+
+
+def test_square_brackets_in_names_are_printed_as_they_are(phantom, tmp_path):
+    import shutil
+
+    data = shutil.copytree(phantom, tmp_path / "hearts [old]" / "a[/b]")
+    result = invoke("check", data)
+    assert result.exit_code == 0 and str(data) in result.stdout
+    assert "[x].txt" in refused("train", data, "--out", tmp_path / "run", "--val-cases", tmp_path / "[x].txt")
+
+
+def test_what_the_disk_refuses_is_one_line(monkeypatch, phantom):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "data/a.nii.gz")
+
+    monkeypatch.setattr("pclmix.data.check.check_dataset", full)
+    assert "data/a.nii.gz: No space left on device, expected" in refused("check", phantom)
 
 
 def test_no_case_with_a_scribble_is_named(phantom, tmp_path):

@@ -32,7 +32,7 @@ def test_the_paper_preset_is_the_published_setting():
     assert (optimizer.name, optimizer.rate, optimizer.momentum, optimizer.weight_decay) == ("sgd", 0.03, 0.9, 1e-4)
     assert (optimizer.power, optimizer.warmup, optimizer.clip_norm) == (0.9, 0.0, 0.0)
     assert (paper.network.encoder, paper.network.swin_width, paper.network.window) == ("resnet50", 96, 7)
-    assert (paper.network.embedding, paper.planner.crop, paper.planner.batch) == (256, 224, 12)
+    assert (paper.network.embedding, paper.planner.crop, paper.planner.batch) == (256, (224, 224), 12)
     assert (paper.train.steps, paper.augment.right_angles, paper.augment.rotation) == (60_000, True, 20.0)
 
 
@@ -41,7 +41,7 @@ def test_overrides_are_parsed_by_their_type():
         "cpu", ("optimizer.rate=0.01", "method.mix=false", "network.weights=my file.pth", "planner.crop = 192")
     )
     assert settings.optimizer.rate == 0.01 and settings.method.mix is False
-    assert settings.network.weights == "my file.pth" and settings.planner.crop == 192
+    assert settings.network.weights == "my file.pth" and settings.planner.crop == (192, 192)
     assert settings.planner.batch == make_settings("cpu").planner.batch
 
 

@@ -93,6 +93,12 @@ def test_a_class_nobody_found_has_no_mean_distance():
     assert tree["classes"]["1"]["dice"] == 0.0
 
 
+def test_a_class_of_infinite_distances_is_left_out_of_the_mean():
+    scores = {case: {1: Score(1.0, 2.0), 2: Score(0.0, math.inf)} for case in ("a", "b")}
+    mean = summarise(scores).mean
+    assert (mean.dice, mean.hd95, mean.infinite) == (0.5, 2.0, 2)
+
+
 def test_csv_has_a_line_a_case_and_class(folders, tmp_path):
     path = tmp_path / "scores.csv"
     write_csv(evaluate_folders(*folders), path)
@@ -213,6 +219,12 @@ def spoil_empty_truth(predictions, truth):
     for path in truth.iterdir():
         path.unlink()
     return "truth: no label file"
+
+
+def spoil_background_only(predictions, truth):
+    for path in truth.iterdir():
+        write(path, labels() * 0)
+    return "truth: no label above 0"
 
 
 def spoil_no_folder(predictions, truth):

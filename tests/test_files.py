@@ -30,6 +30,13 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
         assert str(path) in str(caught.value) and "No space" in str(caught.value)
 
 
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "x.json", tmp_path / ("x" * 250 + ".json")):
+        with pytest.raises(InputError, match="cannot write"), atomic_path(path) as temporary:
+            temporary.write_text("x")
+
+
 def test_a_folder_in_use_is_refused_unless_told_otherwise(tmp_path):
     folder = tmp_path / "out"
     assert claim_folder(folder) == folder and folder.is_dir()

@@ -275,7 +275,6 @@ def test_a_full_output_folder_is_refused_and_left_alone(model, tmp_path):
         (["a/c.nii.gz", "a/c_0000.nii.gz"], "two files for case c"),
         (["a/c.nii.gz", "a/c.nii"], "two files for case c"),
         (["a/c_0000.nii.gz", "a/c_0001.nii.gz"], r"case c has 2 channel\(s\), expected 1"),
-        (["a/c_0001.nii.gz"], "case c"),
     ],
 )
 def test_inputs_that_do_not_fit_the_model(model, tmp_path, names, message):
@@ -283,6 +282,20 @@ def test_inputs_that_do_not_fit_the_model(model, tmp_path, names, message):
     with pytest.raises(InputError, match=message):
         list(predict_files(model, folders, tmp_path / "out", PredictOptions()))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_in_a_name_is_no_channel_where_there_is_no_channel_0(model, tmp_path):
+    image = write(tmp_path / "scan_0001.nii.gz", noise(0))
+    (path,) = predict_files(model, [image], tmp_path / "out", PredictOptions())
+    assert path.name == "scan_0001.nii.gz"
+
+
+def test_an_image_is_never_replaced_by_its_own_labels(model, tmp_path):
+    image = write(tmp_path / "scans" / "c.nii.gz", noise(0))
+    before = image.read_bytes()
+    with pytest.raises(InputError, match=r"c.nii.gz: an input that its own output would replace"):
+        list(predict_files(model, [tmp_path / "scans"], tmp_path / "scans", PredictOptions(), overwrite=True))
+    assert image.read_bytes() == before
 
 
 def test_a_channel_too_few(model_of_two_channels, tmp_path):

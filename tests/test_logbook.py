@@ -2,11 +2,14 @@
 
 import csv
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pclmix.logbook import Logbook, mean_of
+from pclmix.errors import InputError
+from pclmix.logbook import Logbook, Table, mean_of
 
 
 def console():
@@ -40,6 +43,30 @@ def test_a_resume_drops_the_rows_after_its_checkpoint(tmp_path):
         ["10", "1"], ["20", "1"], ["30", "2"],
     ]  # fmt: skip
     assert (tmp_path / "validation.csv").read_text().splitlines() == ["step,dice", "20,0.5"]
+
+
+def test_a_resume_keeps_the_events_of_its_own_step(tmp_path):
+    for start, steps in ((0, (10, 20)), (20, (30,))):
+        with Logbook(tmp_path, start=start, steps=40, console=console()) as log:
+            for step in steps:
+                log.losses(step, {"total": 1.0}, 0.01)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/total")] == [10, 20, 30]
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path):
+    with Logbook(tmp_path, start=0, steps=40, console=console()) as log:
+        log.table.append({"step": 10, "total": 1.0})
+        log.table.path = Path("/dev/full")
+        with pytest.raises(InputError, match="/dev/full: cannot write"):
+            log.table.append({"step": 20, "total": 3.0})
+
+
+def test_a_row_of_the_same_step_takes_the_place_of_the_last(tmp_path):
+    table = Table(tmp_path / "log.csv", 0)
+    for step, total in ((10, 1.0), (20, 2.0), (20, 3.0)):
+        table.append({"step": step, "total": total})
+    assert (tmp_path / "log.csv").read_text().splitlines() == ["step,total", "10,1", "20,3"]
 
 
 def test_a_row_cut_short_by_a_kill_is_dropped(tmp_path):

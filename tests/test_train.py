@@ -6,12 +6,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pclmix.checkpoint import load_checkpoint
 from pclmix.config import load_tree, make_settings
+from pclmix.data.fingerprint import fingerprint
+from pclmix.data.folder import read_dataset
+from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.interrupt import Interrupted
+from pclmix.network.encoder import make_encoder
 from pclmix.session import Session, set_rate, step_seed
 from pclmix.train import RunRecord, train
 
@@ -36,6 +40,11 @@ def val(tmp_path):
     path = tmp_path / "val.txt"
     path.write_text("heart002\n")
     return path
+
+
+def make_plan_of(folder, chosen):
+    dataset = read_dataset(folder)
+    return make_plan(fingerprint(dataset, dataset.cases, chosen.planner), dataset, chosen)
 
 
 def same(a, b):
@@ -96,9 +105,10 @@ def test_the_run_folder_holds_what_is_promised(phantom, tmp_path, val):
     assert {"stroke_pce", "stroke_agreement"} <= scores.figures().keys()
 
 
-def test_without_validation_cases_there_are_no_scores(phantom, tmp_path):
+def test_without_validation_cases_there_are_no_scores(phantom, tmp_path, capsys):
     result = train(phantom, tmp_path / "run", settings=settings(), steps=2)
     assert result.validation is None and (result.run / "model.safetensors").exists()
+    assert "validation at" not in capsys.readouterr().err and not (result.run / "validation.csv").exists()
 
 
 def test_without_dense_labels_the_strokes_are_scored(phantom, tmp_path, val):
@@ -167,9 +177,68 @@ def test_a_resume_with_other_arguments_is_refused(phantom, tmp_path, val, other)
     train(phantom, run, settings=settings(), method="pclmix", seed=0, steps=2, resume=True)
 
 
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+@pytest.mark.parametrize("kept", ["run.toml", "model.safetensors"])
+def test_bad_input_leaves_the_run_before_as_it_was(phantom, tmp_path, how, kept):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=2)
+    if kept != "run.toml":
+        (run / "run.toml").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    path = folder / "labelsTr" / "heart002_frame02.nii.gz"
+    file = nib.load(path)
+    nib.save(nib.Nifti1Image(np.full(file.shape, 9, np.uint8), file.affine, file.header), path)
+    with pytest.raises(InputError, match=r"label 9, expected|but no run.toml in it"):
+        train(folder, run, settings=settings(), steps=2, **{how: True})
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_bad_dense_labels_are_told_before_training(phantom, tmp_path, val):
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    path = folder / "labelsTr_dense" / "heart002_frame01.nii.gz"
+    file = nib.load(path)
+    nib.save(nib.Nifti1Image(np.full(file.shape, 9, np.uint8), file.affine, file.header), path)
+    with pytest.raises(InputError, match=r"heart002_frame01.nii.gz: label 9, expected 0-3"):
+        train(folder, tmp_path / "run", settings=settings(), steps=2, val_cases=val)
+    assert not any((tmp_path / "run").iterdir())
+
+
+def test_patients_that_the_data_set_holds_out_are_held_out(phantom, tmp_path):
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    (folder / "val_cases.txt").write_text("heart002\n")
+    run = train(folder, tmp_path / "run", settings=settings(), steps=1).run
+    assert set(load_tree(RunRecord, run / "run.toml").train_cases) == {"heart001_frame01", "heart001_frame02"}
+
+
+def test_a_run_killed_at_its_very_end_logs_its_last_validation_once(phantom, tmp_path, val, monkeypatch):
+    def killed(*arguments):
+        raise Killed
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("pclmix.train.save_curves", killed)
+        train(phantom, run, settings=settings(), steps=2, val_cases=val)
+    train(phantom, run, settings=settings(), resume=True)
+    assert [line.split(",")[0] for line in (run / "validation.csv").read_text().splitlines()] == ["step", "1", "2"]
+
+
+def test_a_resume_needs_no_file_of_imagenet_weights(phantom, tmp_path, monkeypatch):
+    weights = tmp_path / "resnet18.safetensors"
+    resnet = settings("network.encoder=resnet18", f"network.weights={weights}", "planner.crop=32")
+    encoder = make_encoder(make_plan_of(phantom, resnet))
+    save_file({name: tensor.clone() for name, tensor in encoder.resnet.state_dict().items()}, weights)
+    monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        StopAt(patch, 1, Killed())
+        train(phantom, tmp_path / "run", settings=resnet, steps=2)
+    weights.unlink()
+    assert train(phantom, tmp_path / "run", resume=True).steps == 2
+
+
 def test_a_loss_that_is_no_number_stops_with_advice(phantom, tmp_path):
     with pytest.raises(InputError, match="optimizer.rate"):
-        train(phantom, tmp_path / "run", settings=settings("optimizer.rate=1e30", "optimizer.clip_norm=0"), steps=10)
+        train(phantom, tmp_path / "run", settings=settings("optimizer.rate=1e30"), steps=10)
 
 
 def test_a_full_disk_during_a_checkpoint_leaves_the_last_one(phantom, tmp_path, monkeypatch):

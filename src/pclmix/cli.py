@@ -1,5 +1,6 @@
 """The command line: parse, call the library, print. Torch is imported inside a command, never here."""
 
+import errno
 import functools
 import signal
 import sys
@@ -26,6 +27,11 @@ importers = typer.Typer(
 )
 app.add_typer(importers, name="import")
 
+DISK_ERRORS = {
+    getattr(errno, name) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "ENAMETOOLONG")
+}
+"""What the disk refuses is not our bug, wherever it happens."""
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the output folder holds.")]
 
 
@@ -49,6 +55,11 @@ def command(group: typer.Typer, name: str) -> Callable[[Callable[..., None]], Ca
                 function(*args, **kwargs)
             except InputError as error:
                 _say(f"pclmix: {' '.join(str(error).split())}")
+                raise typer.Exit(2) from None
+            except OSError as error:
+                if error.errno not in DISK_ERRORS:
+                    raise
+                _say(f"pclmix: {error.filename or 'disk'}: {error.strerror}, expected a readable, writable place")
                 raise typer.Exit(2) from None
             except KeyboardInterrupt as error:
                 _say(f"pclmix: {str(error) or 'interrupted'}")
@@ -160,13 +171,12 @@ def import_wsl4mis(
 @command(app, "check")
 def check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
     """Say what a dataset folder holds and what would break training (exit code 2)."""
-    from rich.console import Console
-
+    from pclmix.console import stdout_console
     from pclmix.data.check import check_dataset, render
     from pclmix.data.folder import read_dataset
 
     report = check_dataset(read_dataset(dataset))
-    Console(soft_wrap=True).print(render(report))
+    stdout_console().print(render(report))
     if report.problems:
         more = f" (and {len(report.problems) - 1} more, listed above)" if len(report.problems) > 1 else ""
         raise InputError(report.problems[0] + more)
@@ -215,9 +225,9 @@ def train(
         overwrite=overwrite,
     )
     if result.validation is not None:
-        from rich.console import Console
+        from pclmix.console import stdout_console
 
-        Console(soft_wrap=True).print(render(result.validation))
+        stdout_console().print(render(result.validation))
     print(result.run / "model.safetensors")
 
 
@@ -266,8 +276,7 @@ def evaluate(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line a case and class.")] = None,
 ) -> None:
     """Dice and HD95 of predictions, a class at a time, in 3-D and in mm."""
-    from rich.console import Console
-
+    from pclmix.console import stdout_console
     from pclmix.evaluate import evaluate_folders, render, write_csv, write_json
 
     evaluation = evaluate_folders(predictions, truth)
@@ -275,7 +284,7 @@ def evaluate(
         write_json(evaluation, json_file)
     if csv_file:
         write_csv(evaluation, csv_file)
-    Console(soft_wrap=True).print(render(evaluation))
+    stdout_console().print(render(evaluation))
 
 
 def main() -> None:

@@ -6,10 +6,19 @@ network expects of an image; the planner derives it from the data set and it is 
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
@@ -48,7 +57,7 @@ class MethodSettings(Tree):
     consistent: float = Field(1.0, ge=0)
     """Weight of both consistencies [λ_con]."""
     absence: float = Field(1.0, ge=0)
-    """Weight of the loss on classes where the strokes rule them out; ours, not the paper's."""
+    """Weight of the loss on classes where the strokes rule them out; ours, not the paper's. Method pclmix only."""
     temperature: float = Field(0.07, gt=0)
     queue: int = Field(500, ge=1)
     """Keys a class in the memory [M]."""
@@ -96,18 +105,31 @@ class AugmentSettings(Tree):
     """Largest sigma of a Gaussian blur, pixels."""
 
 
+def _both(value: Any) -> Any:
+    """One number for rows and columns as a pair."""
+    return (value, value) if isinstance(value, int | float) else value
+
+
+Axis = Literal["auto", "0", "1", "2"]
+Rule = Literal["zscore", "ct"]
+
+
 class PlannerSettings(Tree):
     """Compute budget within which the planner chooses; every value it derives can be fixed here (0 = derive)."""
 
     pixels: int = Field(160 * 160, ge=32 * 32)
     """Most pixels of a training crop."""
     batch: int = Field(12, ge=2)
-    spacing: float = Field(0.0, ge=0)
-    """In-plane spacing in mm; 0 derives it from the data set."""
-    crop: int = Field(0, ge=0)
-    """Side of a square crop in pixels; 0 derives it."""
+    spacing: Annotated[tuple[NonNegativeFloat, NonNegativeFloat], BeforeValidator(_both)] = (0.0, 0.0)
+    """In-plane spacing in mm, (row, column) or one number for both; 0 derives it from the data set."""
+    crop: Annotated[tuple[NonNegativeInt, NonNegativeInt], BeforeValidator(_both)] = (0, 0)
+    """Sides of a crop in pixels, (rows, columns) or one number for both; 0 derives them."""
     depth: int = Field(0, ge=0, le=7)
     """Levels of the plain encoder; 0 derives it."""
+    slice_axis: Annotated[Axis, BeforeValidator(str)] = "auto"
+    """Array axis of the slices; auto is the axis of length 1, else of largest spacing."""
+    intensity: tuple[Rule, ...] = ()
+    """How each channel is normalised; empty goes by the channels' names (CT or not)."""
     strokes: Literal["auto", "complete", "partial"] = "auto"
     """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes."""
     rings: Literal["auto", "on", "off"] = "auto"
@@ -208,9 +230,9 @@ class Plan(Tree):
     crop: tuple[int, int]
     batch: int = Field(ge=1)
     depth: int = Field(5, ge=2, le=7)
-    slice_axis: Literal["auto", "0", "1", "2"] = "auto"
-    """Array axis of the slices; auto is the axis of largest spacing."""
-    intensity: tuple[Literal["zscore", "ct"], ...]
+    slice_axis: Axis = "auto"
+    """Array axis of the slices; auto is the axis of length 1, else of largest spacing."""
+    intensity: tuple[Rule, ...]
     clip: tuple[tuple[float, float], ...] = ()
     statistics: tuple[tuple[float, float], ...] = ()
     network: NetworkSettings = NetworkSettings()
@@ -233,6 +255,10 @@ class Plan(Tree):
         if ct and (len(self.clip) != len(self.channels) or len(self.statistics) != len(self.channels)):
             raise ValueError("a ct channel needs clip and statistics, one pair a channel")
         return self
+
+    def without_weights(self) -> "Plan":
+        """The same plan of a network that starts without ImageNet weights, because it is filled from elsewhere."""
+        return self.model_copy(update={"network": self.network.model_copy(update={"weights": ""})})
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from pclmix.config import make_settings
+from pclmix.console import stderr_console, stdout_console
 from pclmix.data.folder import read_dataset, read_scribble
 from pclmix.data.phantom import make_phantom, make_unseen
 from pclmix.data.volume import read_image, read_label
 from pclmix.evaluate import evaluate_folders, render
 from pclmix.infer import PredictOptions, predict_files
-from pclmix.logbook import stderr_console
 from pclmix.pages import score_table, write_page
 from pclmix.pictures import overlay, save_figure, show
 from pclmix.train import train
@@ -45,7 +44,7 @@ def run_demo(out: Path, steps: int = STEPS) -> None:
     list(predict_files(result.run, [images], predictions, options, overwrite=True, console=console))
     evaluation = evaluate_folders(predictions, truth)
     names = result.plan.class_names
-    Console(soft_wrap=True).print(render(evaluation, "unseen volumes"))
+    stdout_console().print(render(evaluation, "unseen volumes"))
     for label, summary in evaluation.classes.items():
         print(f"Dice {names[label]}: {summary.dice:.3f}")
     _figure(out, dataset_folder, images, truth, predictions)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from pclmix.data.volume import read_label, require_same_grid
+from pclmix.data.volume import nifti_files, nifti_stem, read_label, require_same_grid
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.metrics import dice, hd95
@@ -71,13 +71,19 @@ def summarise(cases: dict[str, dict[int, Score]]) -> Evaluation:
     classes = {label: _summary([scores[label] for scores in cases.values()]) for label in labels}
     summaries = list(classes.values())
     averages = {
-        name: float(np.mean([getattr(summary, name) for summary in summaries]))
+        name: _mean([getattr(summary, name) for summary in summaries])
         for name in Summary.__dataclass_fields__
         if name != "infinite"
     }
     mean = Summary(infinite=sum(summary.infinite for summary in summaries), **averages)
     by_dice = sorted(cases, key=lambda case: (float(np.mean([s.dice for s in cases[case].values()])), case))
     return Evaluation(cases, classes, mean, tuple(by_dice[:WORST]))
+
+
+def _mean(values: list[float]) -> float:
+    """Mean of what is finite (a class of infinite distances alone has none), NaN where nothing is."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
 def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
@@ -92,6 +98,8 @@ def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
         if case not in predicted:
             raise InputError(f"{path}: no prediction for it, expected {case}.nii.gz in {predictions}")
     labels = sorted({int(v) for path in truths.values() for v in np.unique(read_label(path).array)} - {0})
+    if not labels:
+        raise InputError(f"{truth}: no label above 0 in any file, expected dense labels")
     cases = {}
     for case, path in truths.items():
         reference, ours = read_label(path), read_label(predicted[case])
@@ -153,17 +161,13 @@ def render(evaluation: Evaluation, title: str = "") -> Group:
 
 def case_id(path: Path) -> str:
     """File name without endings and without _0000, _gt, _pred or _manual."""
-    return SUFFIX.sub("", path.name.removesuffix(".gz").removesuffix(".nii"))
+    return SUFFIX.sub("", nifti_stem(path) or path.name)
 
 
 def _by_case(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected label files")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith("."):
-            continue
-        if path.name.removesuffix(".gz").removesuffix(".nii").endswith(("_uncertainty", "_probabilities")):
+    for path, stem in nifti_files(folder).items():
+        if stem.endswith(("_uncertainty", "_probabilities")):
             continue
         case = case_id(path)
         if case in found:

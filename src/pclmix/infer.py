@@ -4,7 +4,6 @@ Whole slices go through the network in batches; probabilities come back to the n
 mirrored copies there is time for; then argmax and the plan's post-processing.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,17 @@ from torch import Tensor, nn
 
 from pclmix.config import Plan
 from pclmix.data.resample import plan_axis, preprocess_image, restore
-from pclmix.data.volume import Volume, from_slices, read_image, require_same_grid, write_label, write_map
+from pclmix.data.volume import (
+    Volume,
+    by_channel,
+    from_slices,
+    nifti_files,
+    nifti_stem,
+    read_image,
+    require_same_grid,
+    write_label,
+    write_map,
+)
 from pclmix.errors import InputError
 from pclmix.files import claim_folder
 from pclmix.model_file import load_model
@@ -124,6 +133,7 @@ def predict_files(
     net, plan = load_model(model)
     plan = options.applied(plan)
     cases = _cases(inputs, len(plan.channels), str(model))
+    _spare_inputs(cases, out)
     claim_folder(out, overwrite=overwrite)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = net.to(device)
@@ -153,6 +163,15 @@ def predict_files(
             yield future.result()
 
 
+def _spare_inputs(cases: dict[str, list[Path]], out: Path) -> None:
+    """Refuse an output folder in which a label file or map would take the place of an image."""
+    inputs = {path.resolve(): path for paths in cases.values() for path in paths}
+    for name in cases:
+        for suffix in ("", "_probabilities", "_uncertainty"):
+            if found := inputs.get((out / f"{name}{suffix}.nii.gz").resolve()):
+                raise InputError(f"{found}: an input that its own output would replace, expected another output folder")
+
+
 def _read_case(paths: list[Path]) -> list[Volume]:
     images = [read_image(path) for path in paths]
     for other in images[1:]:
@@ -172,26 +191,18 @@ def _write_case(out: Path, name: str, prediction: Prediction, like: Volume) -> P
 
 def _cases(inputs: Sequence[Path], channels: int, model: str) -> dict[str, list[Path]]:
     """Channel files by case id."""
-    files: list[Path] = []
+    files: dict[Path, str] = {}
     for path in inputs:
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.name.endswith((".nii", ".nii.gz")) and p.name[0] != ".")
+            found = nifti_files(path)
             if not found:
                 raise InputError(f"{path}: no .nii.gz or .nii file in this folder, expected images")
-            files += found
+            files |= found
         elif path.is_file():
-            files.append(path)
+            files[path] = nifti_stem(path) or path.name
         else:
             raise InputError(f"{path}: no such file or folder, expected an image")
-    cases: dict[str, dict[int, Path]] = {}
-    for path in files:
-        stem = path.name.removesuffix(".gz").removesuffix(".nii")
-        match = re.fullmatch(r"(.+)_(\d{4})", stem)
-        case, channel = (match[1], int(match[2])) if match else (stem, 0)
-        known = cases.setdefault(case, {})
-        if channel in known:
-            raise InputError(f"{path}: two files for case {case}, the other is {known[channel]}, expected one")
-        known[channel] = path
+    cases = by_channel(files)
     for case, known in cases.items():
         if sorted(known) != list(range(channels)):
             first = next(iter(known.values()))

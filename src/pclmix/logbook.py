@@ -1,7 +1,6 @@
 """What a run leaves to read: a progress bar, `log.csv`, `validation.csv` and TensorBoard events."""
 
 import csv
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from pclmix.files import atomic_path
+from pclmix.files import atomic_path, disk_errors
 
 
 class Table:
@@ -21,25 +20,31 @@ class Table:
     def __init__(self, path: Path, start: int) -> None:
         self.path = path
         self.columns: list[str] = []
+        self.last = -1  # step of the last row
         if not path.exists():
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         reader = csv.DictReader(line for line in lines if line.endswith("\n"))  # a kill may have cut the last one
         kept = [row for row in reader if int(row["step"]) <= start]
         self.columns = list(reader.fieldnames or [])
+        self.last = int(kept[-1]["step"]) if kept else -1
         if len(kept) + 1 < len(lines):
             self._write(kept)
 
     def append(self, row: dict[str, float | int]) -> None:
-        """Add a row; columns that the file lacks are added to it, empty in its earlier rows."""
+        """Add a row, or replace the last one of the same step (a run resumed at its end writes that again).
+
+        Columns that the file lacks are added to it, empty in its earlier rows. Raises `InputError` on a full disk.
+        """
         texts = {name: str(value) if isinstance(value, int) else f"{value:.6g}" for name, value in row.items()}
         new = [name for name in row if name not in self.columns]
-        if new:
+        again, self.last = row["step"] == self.last, int(row["step"])
+        if new or again:
             earlier = list(csv.DictReader(self.path.read_text(encoding="utf-8").splitlines())) if self.columns else []
             self.columns += new
-            self._write([*earlier, texts])
+            self._write([*(earlier[:-1] if again else earlier), texts])
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with disk_errors(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns).writerow(texts)
 
     def _write(self, rows: list[dict[str, str]]) -> None:
@@ -57,7 +62,7 @@ class Logbook:
         self.steps = steps
         self.table = Table(folder / "log.csv", start)
         self.validations = Table(folder / "validation.csv", start)
-        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         self.bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -87,9 +92,7 @@ class Logbook:
         speed = (step - self.last[1]) / max(now - self.last[0], 1e-9)
         self.last = (now, step)
         self.table.append({"step": step, **terms, "rate": rate, "steps_per_second": speed})
-        for name, value in terms.items():
-            self.events.add_scalar(f"loss/{name}", value, step)
-        self.events.add_scalar("rate", rate, step)
+        self._events(step, {"rate": rate, **{f"loss/{name}": value for name, value in terms.items()}})
         figures = " ".join(f"{name} {value:.3f}" for name, value in terms.items()) + f"  {speed:.2f} steps/s"
         self.bar.update(self.task, completed=step, figures=figures)
         if not self.console.is_terminal and now - self.last_line > 30:
@@ -100,15 +103,14 @@ class Logbook:
     def validation(self, step: int, figures: dict[str, float]) -> None:
         """Record the figures of a validation."""
         self.validations.append({"step": step, **figures})
-        for name, value in figures.items():
-            self.events.add_scalar(f"validation/{name}", value, step)
+        self._events(step, {f"validation/{name}": value for name, value in figures.items()})
         text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         self.console.print(f"validation at step {step}: {text}", highlight=False)
 
-
-def stderr_console() -> Console:
-    """The console for people: stderr, without colour into a pipe."""
-    return Console(stderr=True, soft_wrap=True, no_color=not sys.stderr.isatty())
+    def _events(self, step: int, values: dict[str, float]) -> None:
+        with disk_errors(self.table.path.with_name("tensorboard")):
+            for name, value in values.items():
+                self.events.add_scalar(name, value, step)
 
 
 def mean_of(rows: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -42,7 +42,9 @@ class Session:
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
         if self.settings.optimizer.clip_norm:
-            self.fabric.clip_gradients(self.net, optimizer, max_norm=self.settings.optimizer.clip_norm)
+            # Not finite is no error here: the loop says so in a line, and the scaler of fp16 skips such steps.
+            norm = self.settings.optimizer.clip_norm
+            self.fabric.clip_gradients(self.net, optimizer, max_norm=norm, error_if_nonfinite=False)
         optimizer.step()
         self.method.after_step()
         self.averaged.update(self.kept, self.step)
@@ -120,6 +122,6 @@ def precision(settings: Settings) -> str:
     if settings.train.precision != "auto":
         return settings.train.precision
     if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"

@@ -18,16 +18,17 @@ import pclmix
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
 from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
+from pclmix.console import stderr_console
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import require_trainable, stroke_warnings
 from pclmix.data.fingerprint import Fingerprint, fingerprint
-from pclmix.data.folder import Case, Dataset, case_ids, patients_from_file, read_dataset, split
+from pclmix.data.folder import case_ids, listed_val_cases, patients_from_file, read_dataset, read_dense, split
 from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.interrupt import Interrupted, stop_on_signal
-from pclmix.logbook import Logbook, mean_of, stderr_console
+from pclmix.logbook import Logbook, mean_of
 from pclmix.method.pclmix import PCLMix
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.pictures import save_curves, save_panels
@@ -109,8 +110,10 @@ def train(
         console.print(f"warning: {line}", highlight=False)
     run = claim_folder(run, overwrite=overwrite, resume=resume)
     record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
-    val_ids = patients_from_file(val_cases, dataset) if val_cases else set(dataset.val_cases)
+    val_ids = patients_from_file(val_cases, dataset) if val_cases else listed_val_cases(dataset)
     if record is None:
+        if resume and (left := _own_files(run)):
+            raise InputError(f"{run}: {left[0].name} but no run.toml in it, expected a run to resume (or --overwrite)")
         settings, seed = settings or make_settings("cpu"), seed or 0
     else:
         recorded = load_tree(Settings, run / "settings.toml")
@@ -124,13 +127,16 @@ def train(
     trained, validated = split(dataset, val_ids)
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
+    for case in validated:  # rather now than at the first validation
+        if case.dense is not None:
+            read_dense(dataset, case)
     if record is None:
-        for path in [path for pattern in OWN_FILES for path in run.glob(pattern)]:
-            path.unlink()
-        prints = _write_plan(run, dataset, trained, settings)
+        prints = fingerprint(dataset, trained, settings.planner)
+        plan = make_plan(prints, dataset, settings)
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
-    plan = load_tree(Plan, run / "plan.toml")
+    else:
+        plan = load_tree(Plan, run / "plan.toml")
     cached = build_cache(dataset, trained, plan, console)
     cached_validation = build_cache(dataset, validated, plan, console)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision(settings))  # type: ignore[arg-type]
@@ -151,7 +157,7 @@ def train(
             data_key=_data_key(cached),
             version=pclmix.__version__,
         )
-        save_tree(record, run / "run.toml")
+        _begin(run, prints, plan, settings, record)
     elif record.data_key != _data_key(cached):
         raise InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
     console.print(
@@ -163,11 +169,13 @@ def train(
     if settings.preset == "paper":
         for line in paper_deviations(settings):
             console.print(f"other than published: {line}", highlight=False)
-    if plan.complete_strokes or plan.rings:
+    if chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
-    session = open_session(fabric, chosen, cached, plan, settings, seed, record.steps)
+    begun = (run / CHECKPOINT_NAME).exists()
+    start = plan.without_weights() if begun else plan  # a checkpoint holds all weights
+    session = open_session(fabric, chosen, cached, start, settings, seed, record.steps)
     seconds = 0.0
-    if (run / CHECKPOINT_NAME).exists():
+    if begun:
         session.step, seconds = load_checkpoint(run / CHECKPOINT_NAME, session)
         console.print(f"resuming at step {session.step}", highlight=False)
     return _loop(session, validator, run, record.steps, seconds, console)
@@ -178,7 +186,7 @@ def _loop(
 ) -> TrainResult:
     """The loop. Checkpoints are written by the clock, which touches no random state and so changes no result."""
     settings, began, saved = session.settings.train, time.monotonic() - seconds, time.monotonic()
-    due = {round(total * (i + 1) / settings.validations) for i in range(settings.validations - 1)}
+    due = {round(total * (i + 1) / settings.validations) for i in range(settings.validations - 1)} - {total}
     recent: list[dict[str, Tensor]] = []
     with stop_on_signal() as stop, Logbook(run, start=session.step, steps=total, console=console) as log:
         for step, batch in prefetch(session.source, session.step, total):
@@ -189,7 +197,8 @@ def _loop(
                 recent.clear()
             at_validation = session.step in due
             if at_validation:
-                log.validation(session.step, validator.during(session).figures())
+                if validator.cases:
+                    log.validation(session.step, validator.during(session).figures())
                 _picture(run, session, batch, step / total)
             if at_validation or stop.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save_checkpoint(run / CHECKPOINT_NAME, session, time.monotonic() - began)
@@ -225,14 +234,25 @@ def _require_same(run: Path, name: str, given: object, recorded: object) -> None
         raise InputError(f"{run}: --resume with other {name} than it was begun with, expected the same or none")
 
 
-def _write_plan(run: Path, dataset: Dataset, trained: list[Case], settings: Settings) -> Fingerprint:
-    """The readable artefacts of the planning: fingerprint.json, plan.toml, settings.toml."""
-    prints = fingerprint(dataset, trained)
+def _own_files(run: Path) -> list[Path]:
+    """Files of a run in its folder."""
+    return sorted(path for pattern in OWN_FILES for path in run.glob(pattern))
+
+
+def _begin(run: Path, prints: Fingerprint, plan: Plan, settings: Settings, record: RunRecord) -> None:
+    """Clear the run before from the folder and write the readable artefacts of this one.
+
+    Called when all input has been read and found good, so that bad input leaves what was there. `run.toml` goes first
+    and comes last: where it exists, a run can be resumed.
+    """
+    (run / "run.toml").unlink(missing_ok=True)
+    for path in _own_files(run):
+        path.unlink()
     with atomic_path(run / "fingerprint.json") as temporary:
         temporary.write_text(prints.to_json(), encoding="utf-8")
-    save_tree(make_plan(prints, dataset, settings), run / "plan.toml")
+    save_tree(plan, run / "plan.toml")
     save_tree(settings, run / "settings.toml")
-    return prints
+    save_tree(record, run / "run.toml")
 
 
 def _steps_within(minutes: float, session: Session, validator: Validator) -> int:

@@ -15,7 +15,7 @@ from pclmix.averaging import with_fresh_statistics
 from pclmix.config import Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
-from pclmix.data.volume import in_plane, slice_axis, to_slices
+from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
 from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
 from pclmix.infer import predict_slices, to_native
@@ -103,6 +103,7 @@ class Validator:
         """Estimate of all that a run does besides its steps, from a small sample of it."""
         start = time.perf_counter()
         net = with_fresh_statistics(session.averaged.net, _images(session, 3))
+        validations = validations if self.cases else 1
         total = (validations + 1) * (time.perf_counter() - start) / 3 * self.statistics_batches
         shown = self.train_cached[: 2 * SAMPLE : 2]
         start = time.perf_counter()
@@ -111,7 +112,8 @@ class Validator:
         a_pixel = (time.perf_counter() - start) / sum(cached.image.size for cached in shown)
         scored = sum(cached.image.size for cached in self.cached)
         chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()])
-        total += a_pixel * ((validations + MIRRORED_COST) * scored + MIRRORED_COST * chosen_by)
+        default = MIRRORED_COST if self.plan.mirror else 1
+        total += a_pixel * ((validations + default) * scored + default * chosen_by)
         return total + (validations + 1) * self._scoring_seconds()
 
     def _scoring_seconds(self) -> float:
@@ -120,12 +122,16 @@ class Validator:
         dense = [case for case in self.cases if case.dense is not None]
         start = time.perf_counter()
         for case in dense[:SAMPLE]:
-            truth = read_dense(self.dataset, case)
-            axis = slice_axis(truth.geometry.spacing, self.plan.slice_axis)
-            array = to_slices(truth.array, axis)
-            spacing = (truth.geometry.spacing[axis], *in_plane(truth.geometry.spacing, axis))
+            array, spacing = self._truth(case)
             evaluate_case(array, array, spacing, range(1, len(self.plan.classes)))
         return (time.perf_counter() - start) / max(1, len(dense[:SAMPLE])) * len(dense)
+
+    def _truth(self, case: Case) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+        """Dense labels as slices, and their spacing (slice, row, column), both along the axes of the image's slices."""
+        shape, geometry = read_geometry(case.images[0])
+        axis = slice_axis(shape, geometry.spacing, self.plan.slice_axis)
+        row, column = in_plane(geometry.spacing, axis)
+        return to_slices(read_dense(self.dataset, case).array, axis), (geometry.spacing[axis], row, column)
 
     def _fresh(self, session: Session, net: nn.Module) -> nn.Module:
         return with_fresh_statistics(net, _images(session, self.statistics_batches))
@@ -157,11 +163,8 @@ class Validator:
         )
 
     def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: tuple[int, ...]) -> dict[int, Score]:
-        truth = read_dense(self.dataset, case)
-        axis = slice_axis(truth.geometry.spacing, plan.slice_axis)
-        reference = to_slices(truth.array, axis)
+        reference, spacing = self._truth(case)
         labels, _ = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
-        spacing = (truth.geometry.spacing[axis], *in_plane(truth.geometry.spacing, axis))
         labels = keep_largest_component(labels, kept)
         return evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pclmix.data.folder import patients_from_file, read_dataset, read_dense, read_scribble, split
+from pclmix.data.folder import listed_val_cases, patients_from_file, read_dataset, read_dense, read_scribble, split
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
@@ -66,6 +66,7 @@ def test_broken_folders(folder):
         ({"labels": [1, 2]}, "name -> integer"),
         ({"channel_names": {}}, "channel_names"),
         ({"file_ending": ".png"}, "file_ending"),
+        ({"patients": ["heart001"]}, "patients is a list"),
     ],
 )
 def test_bad_dataset_json(folder, changes, message):
@@ -87,6 +88,20 @@ def test_cases_are_their_own_patients_with_a_warning_where_none_are_named(folder
     edit(folder, patients=None)
     dataset = read_dataset(folder)
     assert dataset.cases[0].patient == dataset.cases[0].id and "patient" in dataset.warnings[0]
+
+
+def test_a_case_without_a_patient_among_named_ones_is_told(folder):
+    edit(folder, patients={"heart001_frame01": "heart001"})
+    (line,) = read_dataset(folder).warnings
+    assert "no patient of heart001_frame02 and 2 other cases" in line
+
+
+def test_the_data_sets_own_list_names_patients_or_cases(folder):
+    (folder / "val_cases.txt").write_bytes(b"\xef\xbb\xbfheart002\r\n")
+    assert listed_val_cases(read_dataset(folder)) == {"heart002_frame01", "heart002_frame02"}
+    (folder / "val_cases.txt").write_text("heart009\n")
+    with pytest.raises(InputError, match=r"val_cases.txt: heart009 is neither"):
+        listed_val_cases(read_dataset(folder))
 
 
 def test_split_is_by_patient(folder, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from pclmix.config import AugmentSettings, Plan, TrainSettings, make_settings
+from pclmix.config import AugmentSettings, Plan, PlannerSettings, TrainSettings, make_settings
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import check_dataset, require_trainable
@@ -36,7 +36,7 @@ def a_plan(**changes):
 
 def test_fingerprint_of_the_phantom(phantom):
     dataset = read_dataset(phantom)
-    prints = fingerprint(dataset, dataset.cases)
+    prints = fingerprint(dataset, dataset.cases, PlannerSettings())
     first = prints.cases[0]
     assert first.shape == (8, 128, 128) and first.spacing == (8.0, 1.5, 1.5)
     assert all(count > 0 for count in first.pixels) and len(first.extents) == 6
@@ -48,7 +48,7 @@ def test_fingerprint_of_the_phantom(phantom):
 
 def test_plan_follows_the_fingerprint_and_the_budget(phantom):
     dataset = read_dataset(phantom)
-    prints = fingerprint(dataset, dataset.cases)
+    prints = fingerprint(dataset, dataset.cases, PlannerSettings())
     plan = make_plan(prints, dataset, make_settings("cpu"))
     assert plan.spacing[0] >= 1.5 and plan.crop[0] * plan.crop[1] <= 128 * 128
     assert plan.crop[0] % 16 == 0 and plan.depth == 5
@@ -58,6 +58,14 @@ def test_plan_follows_the_fingerprint_and_the_budget(phantom):
         prints, dataset, make_settings("cpu", ("planner.spacing=3", "planner.crop=70", "planner.depth=4"))
     )
     assert fixed.spacing == (3, 3) and fixed.crop == (72, 72) and fixed.depth == 4
+    overrides = ("planner.spacing=[3, 2]", "planner.crop=[64, 96]", "planner.slice_axis=0", 'planner.intensity=["ct"]')
+    fixed = make_settings("cpu", overrides)
+    plan = make_plan(fingerprint(dataset, dataset.cases, fixed.planner), dataset, fixed)
+    assert (plan.spacing, plan.crop, plan.slice_axis, plan.intensity) == ((3, 2), (64, 96), "0", ("ct",))
+    assert len(plan.statistics) == 1
+    two = make_settings("cpu", ('planner.intensity=["ct", "zscore"]',))
+    with pytest.raises(InputError, match="2 rules, expected 1"):
+        make_plan(prints, dataset, two)
     paper = make_plan(prints, dataset, make_settings("paper"))
     assert paper.crop == (224, 224) and paper.batch == 12
 
@@ -76,8 +84,9 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
 @pytest.mark.parametrize(
     ("drawn", "gaps", "strokes", "complete"),
     [
-        ((9, 5), (0, 0), "auto", True),
-        ((9, 5), (0, 3), "auto", False),
+        ((9, 6), (0, 0), "auto", True),
+        ((9, 6), (0, 3), "auto", False),
+        ((9, 5), (0, 0), "auto", False),  # 18 slices that lie between two others: too few to believe it
         ((9, 0), (0, 0), "auto", False),  # a class nobody drew says nothing
         ((9, 5), (0, 3), "complete", True),
         ((9, 5), (0, 0), "partial", False),
@@ -86,7 +95,7 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
 def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
     facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps, 0)
     settings = make_settings("cpu", (f"planner.strokes={strokes}",))
-    assert make_plan(Fingerprint((facts,)), Named, settings).complete_strokes is complete
+    assert make_plan(Fingerprint((facts,) * 6), Named, settings).complete_strokes is complete
 
 
 def test_mirrored_averaging_only_of_what_was_trained_mirrored():

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from pclmix.data.volume import (
+    Geometry,
+    by_channel,
     difference,
+    nifti_files,
     read_geometry,
     read_image,
     read_label,
@@ -111,7 +114,33 @@ def test_written_label_keeps_both_forms_and_codes(tmp_path):
 
 
 def test_slice_axis_is_the_coarsest():
-    assert slice_axis((1, 8, 1)) == 1 and slice_axis((1, 1, 1)) == 2 and slice_axis((8, 1, 1), "2") == 2
+    shape = (9, 9, 9)
+    assert slice_axis(shape, (1, 8, 1)) == 1 and slice_axis(shape, (1, 1, 1)) == 2
+    assert slice_axis(shape, (8, 1, 1), "2") == 2
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1)])
+def test_a_single_slice_is_a_slice_whatever_its_pixels(tmp_path, shape):
+    nib.save(nib.Nifti1Image(np.ones(shape, np.float32), np.diag([1.5, 1.5, 1, 1])), tmp_path / "a.nii.gz")
+    image = read_image(tmp_path / "a.nii.gz")
+    assert slice_axis(image.array.shape, image.geometry.spacing) == 2
+
+
+def test_an_origin_may_differ_by_half_a_voxel_along_each_axis():
+    here = Geometry((1.5, 1.5, 10), np.eye(3), np.zeros(3))
+    assert difference(here, Geometry(here.spacing, here.direction, np.array([0.7, -0.7, 4.9]))) is None
+    assert "origin" in difference(here, Geometry(here.spacing, here.direction, np.array([0.8, 0, 0])))
+
+
+def test_names_of_files(tmp_path):
+    for name in ("a.nii.gz", "b.NII.GZ", "._a.nii.gz", "c.nii", "d.nii.gz.txt"):
+        (tmp_path / name).touch()
+    assert list(nifti_files(tmp_path).values()) == ["a", "b", "c"]
+    with pytest.raises(InputError, match="cannot read"):
+        nifti_files(tmp_path / "nowhere")
+    files = {tmp_path / name: name for name in ("s_0000", "s_0001", "t", "u_0003")}
+    channels = {case: sorted(known) for case, known in by_channel(files).items()}
+    assert channels == {"s": [0, 1], "t": [0], "u_0003": [0]}
 
 
 @pytest.mark.real_data

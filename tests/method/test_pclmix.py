@@ -1,5 +1,6 @@
 """The screen: the weighted sum, two network passes a step, and what each switch leaves out."""
 
+import numpy as np
 import pytest
 import references
 import torch
@@ -7,7 +8,9 @@ import torch
 from pclmix.config import MethodSettings, NetworkSettings, Plan
 from pclmix.data.batches import Batch
 from pclmix.labels import IGNORE
+from pclmix.method.mix import draw_mix
 from pclmix.method.pclmix import PCLMix
+from pclmix.network.dual import Look
 
 
 def plan(classes=4, channels=1):
@@ -28,7 +31,8 @@ def batch(classes=4, channels=1):
     scribble = torch.randint(0, classes, (4, 32, 32), generator=generator)
     scribble[torch.rand(4, 32, 32, generator=generator) < 0.8] = IGNORE
     valid = torch.ones(4, 32, 32, dtype=torch.bool)
-    valid[:, :3] = False
+    for index in range(4):
+        valid[index, : 3 + 4 * index] = False
     possible = torch.ones(4, classes, 32, 32, dtype=torch.bool)
     possible[1, 2:] = False
     return Batch(torch.randn(4, channels, 32, 32, generator=generator), scribble, valid, possible)
@@ -59,6 +63,72 @@ def test_m9_total_is_the_weighted_sum():
     assert t["contrast"] > 0
     expected = references.m9(t["supervised"] + t["mixed"], t["contrast"], t["mixing"], t["decoders"], 0.5, 0.3, 0.7)
     assert float(losses.total) == pytest.approx(expected, rel=1e-5)
+
+
+class Fixed(torch.nn.Module):
+    """Logits and embeddings as fixed functions of the image, so that a step can be told again from outside."""
+
+    def forward(self, x, embed=True):
+        levels = torch.arange(4.0).view(1, 4, 1, 1)
+        sure = torch.linspace(1.5, 3.5, 32)  # from left to right, so that the bound of M2 matters
+        main, auxiliary = sure * torch.sin(x + 2 * levels), sure * torch.cos(x - 1.3 * levels)
+        cells = torch.nn.functional.avg_pool2d(x, 8)
+        unit = torch.nn.functional.normalize(torch.cat([torch.sin((i + 2) * cells + i) for i in range(8)], 1), dim=1)
+        return Look(main, auxiliary, unit if embed else None)
+
+
+@pytest.mark.parametrize("r", [0.35, 0.8])
+def test_a_step_is_the_four_steps_of_the_paper(r):
+    """The whole loss, told again from the network's outputs with the slow references alone."""
+    method = PCLMix(Fixed(), plan(), MethodSettings(contrast_warmup=0, contrastive=0.3, consistent=0.7))
+    first, b = batch(), batch()
+    method.losses(first, r, torch.Generator().manual_seed(9))  # fills the memory
+    keys, counts = method.memory.keys.tolist(), method.memory.counts.tolist()
+    losses = method.losses(b, r, torch.Generator().manual_seed(1))
+    # 1 look
+    look = Fixed()(b.image)
+    main, auxiliary = look.main.numpy(), look.auxiliary.numpy()
+    scribble, valid = b.scribble.numpy(), b.valid.numpy()
+    possible = b.possible.numpy()
+    ruled_main = np.where(possible, main, -np.inf)
+    ruled_auxiliary = np.where(possible, auxiliary, -np.inf)
+    supervised = references.m6_half(main, auxiliary, scribble, valid, 0.4)
+    # 2 contrast: every cell of a foreground class is an anchor, since they are fewer than the quotas
+    certain = references.m2(ruled_main, ruled_auxiliary, scribble, valid, r)
+    cells = references.cells(certain, scribble, valid, 4, 8)
+    anchors = [place for place, label in cells.items() if label not in (0, IGNORE)]
+    embedding = look.embedding.numpy()
+    contrast = references.m3(
+        [embedding[i, :, y, x].tolist() for i, y, x in anchors], [cells[a] for a in anchors], keys, counts, 0.07
+    )
+    # 3 mix
+    chance = torch.Generator().manual_seed(1)
+    torch.rand(4, 16, generator=chance)  # the anchors' draw
+    draw = draw_mix(4, (32, 32), 0.2, chance)
+    pi_c, pi_t, inside = draw.main.tolist(), draw.auxiliary.tolist(), draw.inside.numpy()
+    mixed, pseudo = references.m4(b.image.numpy(), ruled_main, ruled_auxiliary, pi_c, pi_t, inside, draw.main_inside)
+    source = {place: (pi_c if inside[place] == draw.main_inside else pi_t)[place[0]] for place in mixed}
+
+    def gathered(values):
+        out = np.zeros_like(values)
+        for (i, y, x), origin in source.items():
+            out[i, y, x] = values[origin, y, x]
+        return out
+
+    image, targets = np.zeros((4, 1, 32, 32), np.float32), np.zeros((4, 32, 32), int)
+    for (i, y, x), value in mixed.items():
+        image[i, 0, y, x], targets[i, y, x] = value, pseudo[i, y, x]
+    # 4 agree
+    agree = Fixed()(torch.from_numpy(image))
+    mixed_main, mixed_auxiliary = agree.main.numpy(), agree.auxiliary.numpy()
+    mixed_valid = gathered(valid)
+    assert (mixed_valid != valid).any()
+    mixed_supervised = references.m6_half(mixed_main, mixed_auxiliary, gathered(scribble), mixed_valid, 0.4)
+    mixing = references.m7(mixed_main, mixed_auxiliary, targets, mixed_valid, 0.4)
+    different = references.m8_part(main, auxiliary, valid)
+    different += references.m8_part(mixed_main, mixed_auxiliary, mixed_valid)
+    expected = references.m9(supervised + mixed_supervised, contrast, mixing, different, r, 0.3, 0.7)
+    assert contrast > 0 and float(losses.total) == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_network_passes_a_step_and_one_embedding():

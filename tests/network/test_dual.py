@@ -85,6 +85,18 @@ def test_attention_does_not_cross_the_window_mask():
     assert not torch.allclose(before[:, -1, -1], after[:, -1, -1])
 
 
+def test_a_feature_smaller_than_a_window_keeps_the_relative_positions():
+    """In a window that the feature does not fill, the bias between two tokens still depends on their offset alone."""
+    torch.manual_seed(2)
+    level = SwinLevel(16, 1, 7).eval()
+    with torch.no_grad():
+        for block in (level.plain, level.shifted):
+            block.attn.relative_position_bias_table[:] = torch.linspace(-3, 3, 13 * 13)[:, None]
+        small = torch.randn(1, 6, 6, 16)
+        padded = torch.nn.functional.pad(small, (0, 0, 0, 1, 0, 1))
+        torch.testing.assert_close(level(small), level(padded)[:, :6, :6])
+
+
 @pytest.mark.parametrize("encoder", ["plain", "resnet18"])
 def test_inference_has_no_parameter_but_the_encoders_and_the_main_decoders(encoder):
     plan = make_plan(encoder=encoder)

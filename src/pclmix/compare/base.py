@@ -24,10 +24,11 @@ class Method(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     citation: ClassVar[str]
+    heeds_absence: ClassVar[bool] = False
+    """Whether `Batch.possible`, what the strokes rule out, takes part in its loss."""
 
     def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
         self.net, self.plan, self.settings = net, plan, settings
-        self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
 
     @staticmethod
     @abstractmethod

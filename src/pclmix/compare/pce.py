@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from pclmix.compare.base import Losses, Method
 from pclmix.config import Plan
 from pclmix.data.batches import Batch
-from pclmix.method.supervision import absence_loss, partial_cross_entropy
+from pclmix.method.supervision import partial_cross_entropy
 from pclmix.network.dual import pretrained_segmentation_net
 
 
@@ -23,15 +23,9 @@ class PartialCrossEntropy(Method):
         return pretrained_segmentation_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
-        """M5 on the annotated pixels, and the absence loss where the plan has strokes rule classes out."""
-        logits = self.net(batch.image)
-        loss = partial_cross_entropy(logits, batch.scribble, batch.valid)
-        terms = {"supervised": loss.detach()}
-        if self.absence:
-            absent = absence_loss(logits, batch.possible, batch.valid)
-            loss = loss + self.absence * absent
-            terms["absent"] = absent.detach()
-        return Losses(loss, terms)
+        """M5 on the annotated pixels, and nothing else: what the strokes rule out is left unsaid."""
+        loss = partial_cross_entropy(self.net(batch.image), batch.scribble, batch.valid)
+        return Losses(loss, {"supervised": loss.detach()})
 
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Image, scribble and prediction."""

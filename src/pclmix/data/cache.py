@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def _make(dataset: Dataset, case: Case, plan: Plan, image_path: Path, label_path
     else:
         scribble = read_scribble(dataset, case)
         require_same_grid(images[0], scribble)
-        label = preprocess_label(scribble, plan)
+        # Headers may differ within the tolerance of the grid; two roundings of it would not fit each other.
+        label = preprocess_label(replace(scribble, geometry=images[0].geometry), plan)
     # The label is written last: where it exists, the pair is whole.
     for path, array in ((image_path, np.clip(slices, -6e4, 6e4).astype(np.float16)), (label_path, label)):
         with atomic_path(path) as temporary, temporary.open("wb") as file:

@@ -7,14 +7,20 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pclmix.config import PlannerSettings, Rule
 from pclmix.data.folder import Case, Dataset, read_scribble
 from pclmix.data.strokes import find_ring
 from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
+from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
 FEW_GAPS = 0.02
 """Strokes count as complete if, of the slices between the first and the last with a stroke of a class, at most this
 share lacks one. Whoever draws every structure in every slice leaves none; whoever draws here and there leaves many."""
+
+EVIDENCE = 20
+"""Slices without which neither is believed: a stroke between two others (a class), or a ring. Where a volume has one
+annotated slice there can be no gap, so that says nothing."""
 
 MOST_RINGS = 0.98
 """Background strokes count as rings if they surround the foreground strokes in at least this share of the slices."""
@@ -50,38 +56,45 @@ class Fingerprint:
 
     def complete_strokes(self) -> bool:
         """Whether every structure seems to have a stroke in every annotated slice that shows it."""
-        drawn = np.array([case.drawn[1:] for case in self.cases]).sum(axis=0)
-        gaps = np.array([case.gaps[1:] for case in self.cases]).sum(axis=0)
-        return bool((drawn > 0).all() and (gaps <= FEW_GAPS * (drawn + gaps)).all())
+        gaps = np.array([case.gaps[1:] for case in self.cases])
+        reach = np.array([case.drawn[1:] for case in self.cases]) + gaps  # slices from the first stroke to the last
+        between = np.maximum(reach - 2, 0).sum(axis=0)
+        return bool((between >= EVIDENCE).all() and (gaps.sum(axis=0) <= FEW_GAPS * reach.sum(axis=0)).all())
 
     def ringed(self) -> bool:
         """Whether background strokes are drawn round the structures, so that nothing lies beyond them."""
         rings, slices = sum(case.rings for case in self.cases), sum(len(case.extents) for case in self.cases)
-        return rings > 0 and rings >= MOST_RINGS * slices
+        return rings >= EVIDENCE and rings >= MOST_RINGS * slices
 
     def to_json(self) -> str:
         """Readable JSON."""
         return json.dumps(asdict(self), indent=1)
 
 
-def is_ct(channel: str) -> bool:
-    """Whether a channel's name says CT, as nnU-Net tells it."""
-    return channel.strip().lower() == "ct"
+def intensity_rules(dataset: Dataset, budget: PlannerSettings) -> tuple[Rule, ...]:
+    """How each channel is normalised: as the user fixed it, else "ct" where its name says CT, as nnU-Net tells it."""
+    channels = dataset.channels
+    if budget.intensity and len(budget.intensity) != len(channels):
+        raise InputError(
+            f"planner.intensity: {len(budget.intensity)} rules, expected {len(channels)}, one a channel "
+            f"of {dataset.root} ({', '.join(channels)})"
+        )
+    return budget.intensity or tuple("ct" if name.strip().lower() == "ct" else "zscore" for name in channels)
 
 
-def fingerprint(dataset: Dataset, cases: Sequence[Case]) -> Fingerprint:
+def fingerprint(dataset: Dataset, cases: Sequence[Case], budget: PlannerSettings) -> Fingerprint:
     """Facts of the scribbled `cases`. Raises `InputError` for files that cannot be read."""
-    facts = tuple(case_facts(dataset, case) for case in cases)
+    facts = tuple(case_facts(dataset, case, budget.slice_axis) for case in cases)
     statistics: tuple[tuple[float, float, float, float], ...] = ()
-    if any(is_ct(channel) for channel in dataset.channels):
+    if "ct" in intensity_rules(dataset, budget):
         statistics = tuple(_statistics(dataset, cases, index) for index in range(len(dataset.channels)))
     return Fingerprint(facts, statistics)
 
 
-def case_facts(dataset: Dataset, case: Case) -> CaseFacts:
+def case_facts(dataset: Dataset, case: Case, axis_choice: str = "auto") -> CaseFacts:
     """Facts of one case from its image header and its scribble."""
     shape, geometry = read_geometry(case.images[0])
-    axis = slice_axis(geometry.spacing)
+    axis = slice_axis(shape, geometry.spacing, axis_choice)
     row, column = in_plane(geometry.spacing, axis)
     slices = to_slices(read_scribble(dataset, case).array, axis)
     counts = np.bincount(slices.ravel(), minlength=256)[: len(dataset.classes)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pclmix.data.volume import Volume, read_label
+from pclmix.data.volume import Volume, nifti_files, read_label
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.labels import IGNORE, MAX_CLASSES
@@ -69,6 +69,14 @@ def read_dataset(root: Path) -> Dataset:
     if patients is None:
         warnings.append(f"{root / 'dataset.json'}: no patients, so each case counts as a patient of its own")
         patients = {}
+    if not isinstance(patients, dict):
+        raise InputError(f"{root / 'dataset.json'}: patients is a {type(patients).__name__}, expected case -> patient")
+    unnamed = sorted(set(by_case) - set(patients)) if patients else []
+    if unnamed:
+        warnings.append(
+            f"{root / 'dataset.json'}: patients names no patient of {unnamed[0]} and {len(unnamed) - 1} other cases, "
+            "so each of them counts as a patient of its own"
+        )
     cases = []
     for case, files in sorted(by_case.items()):
         if sorted(files) != list(range(len(channels))):
@@ -124,6 +132,11 @@ def patients_from_file(path: Path, dataset: Dataset) -> set[str]:
     return case_ids(_lines(path), dataset, str(path))
 
 
+def listed_val_cases(dataset: Dataset) -> set[str]:
+    """Case ids that the data set's own val_cases.txt names."""
+    return case_ids(dataset.val_cases, dataset, str(dataset.root / "val_cases.txt"))
+
+
 def case_ids(names: Iterable[str], dataset: Dataset, where: str) -> set[str]:
     """Case ids of patients or cases by name; `where` names the source in the `InputError` of an unknown one."""
     found: set[str] = set()
@@ -154,11 +167,7 @@ def _files(folder: Path, ending: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not folder.is_dir():
         return found
-    for path in sorted(folder.iterdir()):
-        match = next((e for e in ENDINGS if path.name.endswith(e)), None)
-        if match is None or path.name.startswith("."):
-            continue
-        stem = path.name[: -len(match)]
+    for path, stem in nifti_files(folder).items():
         if stem in found:
             raise InputError(f"{path}: two files for one case, the other is {found[stem].name}, expected one")
         found[stem] = path
@@ -204,7 +213,7 @@ def _parse_meta(meta: dict[str, Any], path: Path) -> tuple[tuple[str, ...], dict
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read ({error}), expected one patient or case id a line") from None
     names = [line.partition("#")[0].strip() for line in text.splitlines()]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from pclmix.config import Plan, Settings
-from pclmix.data.fingerprint import Fingerprint, is_ct
+from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 
 FIELD_OF_VIEW = 2.5
@@ -27,28 +27,29 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     be under 4 pixels. Batch: the budget's.
     """
     budget = settings.planner
-    side = budget.crop or math.isqrt(budget.pixels)
-    spacing = (budget.spacing, budget.spacing) if budget.spacing else _spacing(prints, side)
+    square = math.isqrt(budget.pixels)
+    sides = (budget.crop[0] or square, budget.crop[1] or square)
+    derived = _spacing(prints, sides)
+    spacing = (budget.spacing[0] or derived[0], budget.spacing[1] or derived[1])
     depth = budget.depth or 5
-    while not budget.depth and depth > 3 and side // 2 ** (depth - 1) < 4:
+    while not budget.depth and depth > 3 and min(sides) // 2 ** (depth - 1) < 4:
         depth -= 1
     multiple = 32 if settings.network.encoder != "plain" else 2 ** (depth - 1)
-    if budget.crop:
-        crop = (_rounded(side, multiple), _rounded(side, multiple))
-    else:
-        sizes = np.array([case.shape[1:] for case in prints.cases]) * np.array(
-            [case.spacing[1:] for case in prints.cases]
-        )
-        rows, columns = np.percentile(sizes, 95, axis=0) / np.array(spacing)
-        crop = (_crop_side(side, rows, multiple), _crop_side(side, columns, multiple))
-    intensity = tuple("ct" if is_ct(channel) else "zscore" for channel in dataset.channels)
+    sizes = np.array([case.shape[1:] for case in prints.cases]) * [case.spacing[1:] for case in prints.cases]
+    reach = np.percentile(sizes, 95, axis=0) / np.array(spacing)
+    crop = tuple(
+        _rounded(fixed, multiple) if fixed else _crop_side(side, size, multiple)
+        for fixed, side, size in zip(budget.crop, sides, reach, strict=True)
+    )
+    intensity = intensity_rules(dataset, budget)
     return Plan(
         channels=dataset.channels,
         classes=dataset.classes,
         spacing=(round(spacing[0], 4), round(spacing[1], 4)),
-        crop=crop,
+        crop=(crop[0], crop[1]),
         batch=budget.batch,
         depth=depth,
+        slice_axis=budget.slice_axis,
         intensity=intensity,
         clip=tuple((low, high) for low, high, _, _ in prints.intensities),
         statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
@@ -59,12 +60,12 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     )
 
 
-def _spacing(prints: Fingerprint, side: int) -> tuple[float, float]:
+def _spacing(prints: Fingerprint, sides: tuple[int, int]) -> tuple[float, float]:
     rows, columns = np.median([case.spacing[1:] for case in prints.cases], axis=0)
     if max(rows, columns) / min(rows, columns) < ANISOTROPIC:
         rows = columns = math.sqrt(rows * columns)
     extents = [extent for case in prints.cases for extent in case.extents]
-    needed = FIELD_OF_VIEW * np.percentile(extents, 95, axis=0) / side if extents else np.zeros(2)
+    needed = FIELD_OF_VIEW * np.percentile(extents, 95, axis=0) / sides if extents else np.zeros(2)
     coarser = max(1.0, needed[0] / rows, needed[1] / columns)
     return float(rows * coarser), float(columns * coarser)
 

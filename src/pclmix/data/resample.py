@@ -19,7 +19,7 @@ from pclmix.labels import IGNORE
 
 def plan_axis(volume: Volume, plan: Plan) -> int:
     """Array axis of the slices under a plan."""
-    return slice_axis(volume.geometry.spacing, plan.slice_axis)
+    return slice_axis(volume.array.shape, volume.geometry.spacing, plan.slice_axis)
 
 
 def resampled_size(shape: tuple[int, int], spacing: tuple[float, float], plan: Plan) -> tuple[int, int]:

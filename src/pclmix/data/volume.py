@@ -5,8 +5,10 @@ affine of unit scale. The affine gives the directions and the origin only. A lab
 header, both forms and their codes.
 """
 
+import re
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,40 @@ class Volume:
     header: Any
 
 
+def nifti_stem(path: Path) -> str | None:
+    """File name without .nii or .nii.gz (in any case), or None for a hidden file or one of another kind."""
+    match = re.fullmatch(r"([^.].*?)\.nii(\.gz)?", path.name, re.IGNORECASE)
+    return match[1] if match else None
+
+
+def nifti_files(folder: Path) -> dict[Path, str]:
+    """The NIfTI files of a folder (not below it) with their stems, sorted. Raises `InputError` if it cannot be read."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot read ({error.strerror}), expected a folder of images") from None
+    return {path: stem for path in paths if (stem := nifti_stem(path)) is not None}
+
+
+def by_channel(files: Mapping[Path, str]) -> dict[str, dict[int, Path]]:
+    """Files with their stems -> case -> channel -> file. CASE or CASE_0000 is channel 0 of CASE.
+
+    Other four digits are a channel where there is a CASE_0000, else a part of the name (a scan with a number). Raises
+    `InputError` for two files that are one channel of one case.
+    """
+    stems = set(files.values())
+    cases: dict[str, dict[int, Path]] = {}
+    for path, stem in files.items():
+        match = re.fullmatch(r"(.+)_(\d{4})", stem)
+        is_channel = match is not None and f"{match[1]}_0000" in stems
+        case, channel = (match[1], int(match[2])) if match and is_channel else (stem, 0)
+        known = cases.setdefault(case, {})
+        if channel in known:
+            raise InputError(f"{path}: two files for case {case}, the other is {known[channel]}, expected one")
+        known[channel] = path
+    return cases
+
+
 def read_image(path: Path) -> Volume:
     """Read a 3-D image as float32. Raises `InputError` if it is missing, cut short, 4-D, empty or not finite."""
     file = _open(path)
@@ -70,13 +106,13 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:
 def difference(a: Geometry, b: Geometry) -> str | None:
     """What differs between two repaired geometries, or None where they agree.
 
-    Tolerances: spacing 1 % (headers round), directions 0.02 (about 1 degree), origin half a voxel.
+    Tolerances: spacing 1 % (headers round), directions 0.02 (about 1 degree), origin half a voxel along each axis.
     """
     if not np.allclose(a.spacing, b.spacing, rtol=1e-2):
         return f"spacing {_numbers(b.spacing)} mm, expected {_numbers(a.spacing)}"
     if not np.allclose(a.direction, b.direction, atol=2e-2):
         return f"axis directions {_numbers(b.direction.ravel())}, expected {_numbers(a.direction.ravel())}"
-    if not np.allclose(a.origin, b.origin, atol=0.5 * max(a.spacing)):
+    if (np.abs(a.direction.T @ (b.origin - a.origin)) > 0.5 * np.array(a.spacing)).any():
         return f"origin {_numbers(b.origin)} mm, expected {_numbers(a.origin)}"
     return None
 
@@ -100,11 +136,12 @@ def write_map(path: Path, array: NDArray[Any], like: Volume) -> None:
     _write(path, array.astype(np.float32), like)
 
 
-def slice_axis(spacing: tuple[float, float, float], choice: str = "auto") -> int:
-    """Array axis of the slices: the one of largest spacing (the last of equals), or the one chosen."""
+def slice_axis(shape: tuple[int, ...], spacing: tuple[float, float, float], choice: str = "auto") -> int:
+    """Array axis of the slices: one of length 1 (a single slice), else of largest spacing, the last of equals; or the
+    one chosen."""
     if choice != "auto":
         return int(choice)
-    return max(range(3), key=lambda axis: (round(spacing[axis], 4), axis))
+    return max(range(3), key=lambda axis: (shape[axis] == 1, round(spacing[axis], 4), axis))
 
 
 def to_slices(array: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -128,16 +165,16 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: no such file, expected a NIfTI image")
     try:
         file = nib.load(path)
-    except (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError) as e:
+    except (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, OverflowError) as e:
         raise InputError(f"{path}: not a readable image ({_short(e)}), expected NIfTI") from None
-    if not hasattr(file.header, "get_zooms"):
-        raise InputError(f"{path}: an image without voxel sizes, expected NIfTI")
+    if not isinstance(file, nib.Nifti1Pair):
+        raise InputError(f"{path}: an image of another format ({type(file).__name__}), expected NIfTI")
     return file
 
 
 def _shape(file: Any, path: Path) -> tuple[int, ...]:
     shape = tuple(int(n) for n in file.shape)
-    if 0 in shape or not shape:
+    if not shape or min(shape) < 1:
         raise InputError(f"{path}: empty, shape {shape}, expected at least one voxel")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -152,7 +189,7 @@ def _array(file: Any, path: Path) -> NDArray[Any]:
     shape = _shape(file, path)
     try:
         array = np.asarray(file.dataobj)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError) as error:
         raise InputError(f"{path}: cut short or damaged ({_short(error)}), expected {shape} voxels") from None
     if array.dtype.kind not in "iufb":
         raise InputError(f"{path}: voxels of type {array.dtype}, expected numbers")

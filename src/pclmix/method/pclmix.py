@@ -24,9 +24,11 @@ class PCLMix(Method):
     name = "pclmix"
     summary = "dynamic mix, pixel contrast with a memory, dual consistency of two unlike decoders"
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
+    heeds_absence = True
 
     def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
         super().__init__(net, plan, settings)
+        self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
         self.memory = Memory(self.classes, settings.queue, plan.network.embedding)
         # With one foreground class there would be no negatives, so the background joins.
@@ -38,7 +40,7 @@ class PCLMix(Method):
         return dual_decoder_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
-        """M9 of a batch at r = t/T."""
+        """M9 of a batch at r = t/T, and our absence loss where the plan has strokes rule classes out."""
         weight = self.settings
         # 1 look
         look = self.net(batch.image, embed=weight.contrast)

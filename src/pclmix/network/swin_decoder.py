@@ -7,6 +7,7 @@ pseudo label. Position is a relative bias table, a registered parameter; windows
 import torch
 from monai.networks.nets.swin_unetr import SwinTransformerBlock, compute_mask
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pclmix.network.encoder import Encoder
 
@@ -14,7 +15,11 @@ COARSEST = 32
 
 
 class SwinLevel(nn.Module):
-    """Two Swin blocks, the second with shifted windows: (B, H, W, C) -> the same."""
+    """Two Swin blocks, the second with shifted windows: (B, H, W, C) -> the same.
+
+    A feature smaller than a window is padded to one: MONAI would shrink the window instead and read the table of
+    relative positions at the wrong places.
+    """
 
     def __init__(self, channels: int, heads: int, window: int) -> None:
         super().__init__()
@@ -25,20 +30,22 @@ class SwinLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply both blocks; the attention mask of a size is computed once."""
-        height, width = x.shape[1:3]
+        given = x.shape[1:3]
+        height, width = (max(side, self.window) for side in given)
+        if (height, width) != tuple(given):
+            x = functional.pad(x, (0, 0, 0, width - given[1], 0, height - given[0]))
         # Where one window holds everything there is nothing to shift or mask.
-        single = height <= self.window and width <= self.window
+        single = height == self.window and width == self.window
         mask = None if single else self._mask(height, width, x.device)
         out: Tensor = self.shifted(self.plain(x, None), mask)
-        return out
+        return out[:, : given[0], : given[1]]
 
     def _mask(self, height: int, width: int, device: torch.device) -> Tensor:
         key = (height, width, str(device))
         if key not in self.masks:
-            window = [min(self.window, side) for side in (height, width)]
             shift = [self.shift if side > self.window else 0 for side in (height, width)]
-            sides = [-(-side // w) * w for side, w in zip((height, width), window, strict=True)]
-            self.masks[key] = compute_mask(sides, window, shift, device)
+            sides = [-(-side // self.window) * self.window for side in (height, width)]
+            self.masks[key] = compute_mask(sides, [self.window] * 2, shift, device)
         return self.masks[key]
 
 

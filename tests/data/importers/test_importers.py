@@ -1,5 +1,7 @@
 """Importers: what they make, what they refuse, and that nothing half made is left."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -58,8 +60,12 @@ def test_acdc_refuses_bad_input_and_leaves_nothing(tmp_path):
     save(root / "scribbles" / "patient021" / "patient021_frame01_scribble.nii.gz", label([4, 9]))
     with pytest.raises(InputError, match="label 9, expected 0-4"):
         import_acdc(root / "training", root / "scribbles", out)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="nowhere: cannot read"):
         import_acdc(tmp_path / "nowhere", root / "scribbles", out)
+    save(root / "scribbles" / "patient021" / "patient021_frame01_scribble.nii.gz", label([4, 0]))
+    save(root / "training" / "patient021" / "patient021_frame01_gt.nii.gz", label([0, 4]))
+    with pytest.raises(InputError, match="label 4, expected 0-3"):
+        import_acdc(root / "training", root / "scribbles", out)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
@@ -77,6 +83,24 @@ def test_an_output_that_is_not_empty_is_refused_and_kept(tmp_path):
     import_acdc(root / "training", root / "scribbles", out, overwrite=True)
 
 
+def test_nothing_is_left_out_without_a_word(tmp_path):
+    root = acdc(tmp_path / "in", True)
+    (root / "training" / "patient021").rename(tmp_path / "elsewhere")
+    (root / "training" / "patient021").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(root / "training")  # a way round in a circle
+    (tmp_path / "elsewhere" / "._patient021_frame01.nii.gz").write_bytes(b"left by a file manager")
+    assert import_acdc(root / "training", root / "scribbles", tmp_path / "out").cases == 2
+
+
+def test_an_import_into_this_folder(tmp_path, monkeypatch):
+    root = acdc(tmp_path / "in", True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for overwrite in (False, True):
+        import_acdc(root / "training", root / "scribbles", ".", overwrite=overwrite)
+        assert os.path.exists("dataset.json") and not list(tmp_path.glob(".*"))
+
+
 def test_mscmr(tmp_path):
     root = tmp_path / "mscmr"
     save(root / "train/images/subject1_DE.nii.gz", image())
@@ -86,6 +110,12 @@ def test_mscmr(tmp_path):
     import_mscmr(root, tmp_path / "out")
     dataset = read_dataset(tmp_path / "out")
     assert dataset.val_cases == ("subject2_DE",) and dataset.cases[1].label is None and dataset.cases[1].dense
+    save(root / "train/images/subject3_DE.nii.gz", image())
+    report = import_mscmr(root, tmp_path / "another")
+    assert any("subject3_DE.nii.gz: no scribble" in line for line in report.warnings)
+    save(root / "train/labels/subject1_DE_scribble.nii", label([4, 0, 1, 2, 3]))
+    with pytest.raises(InputError, match="two files for case subject1_DE"):
+        import_mscmr(root, tmp_path / "third")
 
 
 def test_wsl4mis_volumes_slices_and_spacing(tmp_path):
@@ -110,8 +140,36 @@ def test_wsl4mis_volumes_slices_and_spacing(tmp_path):
     table.write_text("patient021_frame01,9,1,1\n")
     with pytest.raises(InputError, match="no line patient022_frame01"):
         import_wsl4mis(root, tmp_path / "other", spacing=str(table))
-    with pytest.raises(InputError, match="expected Z,Y,X"):
-        import_wsl4mis(root, tmp_path / "other", spacing="10")
+    for spacing in ("10", "10,nan,1.5", "10,0,1.5"):
+        with pytest.raises(InputError, match="expected Z,Y,X"):
+            import_wsl4mis(root, tmp_path / "other", spacing=spacing)
+    table.write_bytes(b"patient021_frame01,9,1,1\xff\n")
+    with pytest.raises(InputError, match="spacing.csv: cannot read"):
+        import_wsl4mis(root, tmp_path / "other", spacing=str(table))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scribble": None}, "slice_1.h5: image, label of shape"),
+        ({"image": image().T[0, :-1], "label": None, "scribble": None}, "slice_1.h5: image of shape"),
+        ({"scribble": np.full((7, 6), 1.7)}, "scribble holds 1.7, expected 0-4"),
+        ({"label": np.full((7, 6), 4)}, "label holds 4, expected 0-3"),
+        ({"image": np.zeros((0, 6)), "label": None, "scribble": None}, r"image of shape \(0, 6\)"),
+    ],
+)
+def test_wsl4mis_slices_that_do_not_fit(tmp_path, changes, message):
+    h5py = pytest.importorskip("h5py")
+    folder = tmp_path / "h5" / "ACDC_training_slices"
+    folder.mkdir(parents=True)
+    whole = {"image": image().T[0], "label": label([0, 3]).T[0], "scribble": label([4, 3]).T[0]}
+    for index, part in enumerate((whole, whole | changes)):
+        with h5py.File(folder / f"patient021_frame01_slice_{index}.h5", "w") as file:
+            for key, array in part.items():
+                if array is not None:
+                    file[key] = array
+    with pytest.raises(InputError, match=message):
+        import_wsl4mis(tmp_path / "h5", tmp_path / "out", spacing="10,1,1")
 
 
 def mine(tmp_path, values=(0, 1, 2, 3), name="a"):
@@ -145,6 +203,25 @@ def test_folder_warns_of_what_is_suspicious(tmp_path):
     assert any("no pixel is unlabelled" in line for line in report.warnings)
 
 
+@pytest.mark.parametrize(
+    ("image_name", "label_name", "case"),
+    [
+        ("a_0000", "a", "a"),
+        ("a_0000", "a_0000", "a"),
+        ("scan_0001", "scan_0001", "scan_0001"),
+        ("x_seg", "x_seg", "x_seg"),
+        ("x", "x_scribble", "x"),
+    ],
+)
+def test_usual_names_find_each_other(tmp_path, image_name, label_name, case):
+    save(tmp_path / "images" / f"{image_name}.nii.gz", image())
+    save(tmp_path / "labels" / f"{label_name}.nii.gz", label([0, 1, 2]))
+    import_folder(
+        tmp_path / "images", tmp_path / "labels", tmp_path / "out", classes={"k": 1}, unlabelled=0, background=2
+    )
+    assert [c.id for c in read_dataset(tmp_path / "out").cases] == [case]
+
+
 def test_folder_pairs_by_name(tmp_path):
     images, labels = mine(tmp_path)
     save(labels / "b.nii.gz", label([0, 1]))
@@ -155,7 +232,7 @@ def test_folder_pairs_by_name(tmp_path):
         import_folder(images, labels, tmp_path / "out", classes={"k": 1, "l": 2, "m": 3}, unlabelled=0)
 
 
-@pytest.mark.parametrize("text", ["liver", "liver=x", "a=1,a=2", "a=1,b=1", ""])
+@pytest.mark.parametrize("text", ["liver", "liver=x", "a=1,a=2", "a=1,b=1", "", "ignore=1,b=2"])
 def test_classes_that_make_no_sense(text):
     with pytest.raises(InputError, match="--classes"):
         parse_classes(text)

@@ -1,8 +1,9 @@
 """Builds a dataset folder under a temporary name and renames it when it is whole."""
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pclmix.data.folder import write_dataset_json
-from pclmix.data.volume import Volume, read_geometry, read_label, write_label
+from pclmix.data.volume import Volume, nifti_stem, read_geometry, read_label, write_label
 from pclmix.errors import InputError
 
 HEART = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
@@ -58,7 +59,7 @@ def building(
     out: Path, name: str, classes: dict[str, int], channels: tuple[str, ...], report: ImportReport, overwrite: bool
 ) -> Iterator[Builder]:
     """A builder whose folder becomes `out` at the end; on failure nothing is left and what was there stays."""
-    out = Path(out)
+    out = Path(os.path.abspath(out))  # "." has no name to make a temporary one of
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
         raise InputError(f"{out}: the output folder is not empty, expected an empty one (or --overwrite)")
     if out.exists() and any(out.iterdir()) and not (out / "dataset.json").exists():
@@ -73,29 +74,64 @@ def building(
         write_dataset_json(temporary, name, channels, classes, builder.patients)
         if builder.val_cases:
             (temporary / "val_cases.txt").write_text("\n".join(sorted(builder.val_cases)) + "\n", encoding="utf-8")
-        if out.exists():  # moved aside first: killed in between, one of the two is whole
-            os.replace(out, replaced)
-        os.replace(temporary, out)
+        if out.exists() and any(out.iterdir()):  # moved aside first: killed in between, one of the two is whole
+            _move_content(out, replaced)
+        _move_content(temporary, out)
         report.cases = len(builder.patients)
         report.warnings = builder.warnings
     except OSError as error:
         raise InputError(f"{out}: cannot write ({error.strerror or error}), expected a disk with room") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if out.exists():
+        if (out / "dataset.json").exists():
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def nifti_files(folder: Path) -> list[Path]:
-    """All NIfTI files below a folder, sorted. Raises `InputError` where there is no such folder."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    return sorted(p for p in folder.rglob("*.nii*") if p.name.endswith((".nii.gz", ".nii")) and p.is_file())
+def _move_content(source: Path, target: Path) -> None:
+    """Move what a folder holds, dataset.json last, since it makes a folder a data set. The folders themselves stay what
+    they are, so that whoever stands in one still stands in it."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir(), key=lambda path: path.name == "dataset.json"):
+        os.replace(path, target / path.name)
 
 
-def stem(path: Path) -> str:
-    """File name without .nii or .nii.gz."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def files_below(folder: Path) -> dict[Path, str]:
+    """All NIfTI files in and below a folder, links followed, with their stems, sorted.
+
+    Raises `InputError` where a folder is missing or cannot be read, so that nothing is left out without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot read ({error.strerror}), expected a folder of images")
+
+    found: dict[Path, str] = {}
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        paths = [Path(place, name) for name in names]
+        found |= {path: stem for path in paths if (stem := nifti_stem(path)) is not None}
+    return dict(sorted(found.items()))
+
+
+def pair(files: Mapping[Path, str], pattern: str) -> dict[str, Path]:
+    """Files whose stem matches `pattern`, by its first group, the case. Raises `InputError` for two of one case."""
+    found: dict[str, Path] = {}
+    for path, stem in files.items():
+        if match := re.fullmatch(pattern, stem):
+            if match[1] in found:
+                raise InputError(f"{path}: two files for case {match[1]}, the other is {found[match[1]]}, expected one")
+            found[match[1]] = path
+    return found
+
+
+def require_images(labels: Mapping[str, Path], images: Mapping[str, object], folder: Path) -> None:
+    """Raise `InputError` for a label whose case has no image."""
+    for case, path in labels.items():
+        if case not in images:
+            raise InputError(f"{path}: a label without its image, expected {case}.nii.gz in {folder}")
 
 
 def has_known_values(path: Path, highest: int) -> None:
@@ -108,7 +144,7 @@ def has_known_values(path: Path, highest: int) -> None:
 
 def _place(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.name.endswith(".gz"):
+    if source.name.lower().endswith(".gz"):
         shutil.copyfile(source, target)
     else:
         import gzip

@@ -1,12 +1,13 @@
 """Anybody's images and scribbles. What 0 means is never guessed: painting tools and research data disagree on it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pclmix.data.importers.builder import ImportReport, building, nifti_files, stem
-from pclmix.data.volume import read_image, read_label, require_same_grid
+from pclmix.data.importers.builder import ImportReport, building, files_below
+from pclmix.data.volume import by_channel, read_image, read_label, require_same_grid
 from pclmix.errors import InputError
 
 
@@ -17,6 +18,8 @@ def parse_classes(text: str) -> dict[str, int]:
         name, separator, value = part.strip().partition("=")
         if not separator or not name or not re.fullmatch(r"\d+", value.strip()):
             raise InputError(f"--classes {text}: found {part!r}, expected NAME=VALUE,NAME=VALUE")
+        if name.strip() == "ignore":
+            raise InputError(f"--classes {text}: `ignore` is no structure, expected --unlabelled {value.strip()}")
         if name in classes or int(value) in classes.values():
             raise InputError(f"--classes {text}: {part.strip()} stands twice, expected names and values once each")
         classes[name.strip()] = int(value)
@@ -50,20 +53,14 @@ def import_folder(
             raise InputError(f"{flag} {value}: this value has another meaning already, expected one meaning a value")
         if value is not None:
             meanings[value] = index
-    cases: dict[str, dict[int, Path]] = {}
-    for path in nifti_files(images):
-        match = re.fullmatch(r"(.+)_(\d{4})", stem(path))
-        case, channel = (match[1], int(match[2])) if match else (stem(path), 0)
-        if channel in cases.setdefault(case, {}):
-            raise InputError(f"{path}: two files for one case, the other is {cases[case][channel]}, expected one")
-        cases[case][channel] = path
+    cases = by_channel(files_below(images))
     scribbles: dict[str, Path] = {}
-    for path in nifti_files(labels):
-        case = re.sub(r"(_label|_labels|_seg|_scribble|_scribbles)$", "", stem(path))
+    for path, stem in files_below(labels).items():
+        case = _case_of_label(stem, cases)
+        if case is None:
+            raise InputError(f"{path}: a label without its image, expected {stem}.nii.gz in {images}")
         if case in scribbles:
             raise InputError(f"{path}: two label files for one case, the other is {scribbles[case]}, expected one")
-        if case not in cases:
-            raise InputError(f"{path}: a label without its image, expected {case}.nii.gz in {images}")
         scribbles[case] = path
     if not scribbles:
         raise InputError(f"{labels}: no label file, expected CASE.nii.gz named like the images")
@@ -94,6 +91,12 @@ def import_folder(
                 mapped[label.array == value] = index
             builder.add_mapped_label(case, label, mapped)
     return report
+
+
+def _case_of_label(stem: str, cases: Mapping[str, object]) -> str | None:
+    """The case a label file belongs to: by its name as it is, else without an ending that says it is a label."""
+    names = (stem, re.sub(r"_0000$", "", stem), re.sub(r"_(label|labels|seg|scribble|scribbles)$", "", stem))
+    return next((name for name in names if name in cases), None)
 
 
 def _count_values(files: dict[str, Path]) -> dict[int, int]:

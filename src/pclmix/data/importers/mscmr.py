@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from pclmix.data.importers.builder import HEART, ImportReport, building, has_known_values, nifti_files, stem
+from pclmix.data.importers.builder import (
+    HEART,
+    ImportReport,
+    building,
+    files_below,
+    has_known_values,
+    pair,
+    require_images,
+)
 from pclmix.errors import InputError
 
 
@@ -16,19 +24,19 @@ def import_mscmr(folder: Path, out: Path, *, overwrite: bool = False) -> ImportR
         for part in ("train", "val"):
             if not (folder / part / "images").is_dir():
                 continue
-            labels = {stem(path): path for path in nifti_files(folder / part / "labels")}
-            images = nifti_files(folder / part / "images")
-            cases = {stem(path) for path in images}
-            for name, path in labels.items():
-                if name.removesuffix("_scribble").removesuffix("_manual") not in cases:
-                    raise InputError(f"{path}: a label without its image, expected it in {folder / part / 'images'}")
-            for path in images:
-                case = stem(path)
+            images = pair(files_below(folder / part / "images"), "(.+)")
+            files = files_below(folder / part / "labels")
+            strokes, dense = pair(files, "(.+)_scribble"), pair(files, "(.+)_manual")
+            for labels in (strokes, dense):
+                require_images(labels, images, folder / part / "images")
+            for case, path in images.items():
                 builder.add_image(case, case.split("_")[0], [path])
-                for suffix, dense, highest in (("_scribble", False, 4), ("_manual", True, 3)):
-                    if label := labels.get(case + suffix):
+                for labels, is_dense, highest in ((strokes, False, 4), (dense, True, 3)):
+                    if label := labels.get(case):
                         has_known_values(label, highest)
-                        builder.add_label(case, label, dense=dense)
+                        builder.add_label(case, label, dense=is_dense)
                 if part == "val":
                     builder.val_cases.append(case)
+                elif case not in strokes:
+                    builder.warnings.append(f"{path}: no scribble, so it is not trained on")
     return report

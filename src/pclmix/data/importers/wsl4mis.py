@@ -1,6 +1,7 @@
 """The h5 layout that WSL4MIS and PCLMix readers expect. It holds no spacing, so the user gives it."""
 
 import csv
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,11 @@ def _spacing_lookup(text: str) -> Any:
     path = Path(text)
     if not path.is_file():
         raise InputError(f"--spacing {text}: expected Z,Y,X in mm or a CSV file with a line CASE,Z,Y,X each")
-    with path.open(newline="", encoding="utf-8") as file:
-        table = {row[0].strip(): _triple(row[1:]) for row in csv.reader(file) if len(row) >= 4}
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read ({error}), expected a CSV file with a line CASE,Z,Y,X each") from None
+    table = {row[0].strip(): _triple(row[1:]) for row in rows if len(row) >= 4}
 
     def find(case: str) -> Spacing:
         found = table.get(case)
@@ -74,7 +78,7 @@ def _triple(parts: list[str]) -> Spacing | None:
         z, y, x = (float(part) for part in parts)
     except ValueError:
         return None
-    return (z, y, x) if min(z, y, x) > 0 else None
+    return (z, y, x) if all(math.isfinite(size) and size > 0 for size in (z, y, x)) else None
 
 
 def _read(path: Path, ndim: int) -> dict[str, NDArray[Any]]:
@@ -86,10 +90,12 @@ def _read(path: Path, ndim: int) -> dict[str, NDArray[Any]]:
     if "image" not in arrays:
         raise InputError(f"{path}: no dataset `image`, expected image, label and scribble")
     for key, array in arrays.items():
-        if array.ndim != ndim or array.shape != arrays["image"].shape:
+        if array.ndim != ndim or array.shape != arrays["image"].shape or array.size == 0:
             raise InputError(f"{path}: {key} of shape {array.shape}, expected {ndim}-D like the image")
-        if key != "image" and (array.min() < 0 or array.max() > 4):
-            raise InputError(f"{path}: {key} holds {array.min()}-{array.max()}, expected 0-4")
+        highest = {"scribble": 4, "label": 3}.get(key)
+        if highest is not None and not np.isin(array, np.arange(highest + 1)).all():
+            wrong = array[~np.isin(array, np.arange(highest + 1))].flat[0]
+            raise InputError(f"{path}: {key} holds {wrong}, expected 0-{highest}")
     return arrays
 
 
@@ -105,5 +111,10 @@ def _assembled(folder: Path, known: set[str]) -> dict[str, dict[str, NDArray[Any
         if sorted(files) != list(range(len(files))):
             raise InputError(f"{folder}/{case}: slices {sorted(files)}, expected 0-{len(files) - 1} without a gap")
         slices = [_read(files[index], ndim=2) for index in range(len(files))]
+        for index, part in enumerate(slices):
+            if part.keys() != slices[0].keys() or part["image"].shape != slices[0]["image"].shape:
+                found = f"{', '.join(part)} of shape {part['image'].shape}"
+                expected = f"{', '.join(slices[0])} of shape {slices[0]['image'].shape} as in {files[0].name}"
+                raise InputError(f"{files[index]}: {found}, expected {expected}")
         volumes[case] = {key: np.stack([part[key] for part in slices]) for key in slices[0]}
     return volumes
