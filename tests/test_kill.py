@@ -26,8 +26,9 @@ main()
 """
 
 
-def start(phantom, run, *more):
-    command = [sys.executable, "-c", CODE, "train", str(phantom), "--out", str(run), *ARGUMENTS, *more]
+def start(phantom, run, held_out, *more):
+    command = [sys.executable, "-c", CODE, "train", str(phantom), "--out", str(run)]
+    command += ["--val-cases", str(held_out), *ARGUMENTS, *more]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -36,8 +37,9 @@ def finish(process):
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_weights(phantom, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = start(phantom, whole)
+    whole, killed, held_out = tmp_path / "whole", tmp_path / "killed", tmp_path / "val.txt"
+    held_out.write_text("heart002\n")
+    process = start(phantom, whole, held_out)
     process.stderr.readline()
     began = time.monotonic()
     finish(process)
@@ -45,7 +47,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(phantom, tmp_pa
     moments = random.Random(int(os.environ.get("PCLMIX_KILL_SEED", "0")))
     kills = 0
     while kills < KILLS:
-        process = start(phantom, killed, "--resume")
+        process = start(phantom, killed, held_out, "--resume")
         # The clock starts with the work: a kill falls into steps, checkpoints and validations, not into imports.
         process.stderr.readline()
         time.sleep(moments.uniform(0.0, 0.9 * seconds / KILLS))
@@ -53,7 +55,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(phantom, tmp_pa
         kills += process.wait() == -9
         if (killed / "model.safetensors").exists():
             break  # the work was done before enough kills fell
-    finish(start(phantom, killed, "--resume"))
+    finish(start(phantom, killed, held_out, "--resume"))
     assert kills == KILLS
     for name in ("model.safetensors", "model_last.safetensors"):
         first, second = load_file(whole / name), load_file(killed / name)
