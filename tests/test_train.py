@@ -194,6 +194,16 @@ def test_bad_input_leaves_the_run_before_as_it_was(phantom, tmp_path, how, kept)
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
+def test_a_missing_file_of_weights_leaves_the_run_before_as_it_was(phantom, tmp_path):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=2)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    missing = settings("network.encoder=resnet18", f"network.weights={tmp_path / 'no.pth'}", "planner.crop=32")
+    with pytest.raises(InputError, match="no.pth"):
+        train(phantom, run, settings=missing, steps=2, overwrite=True)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
 def test_bad_dense_labels_are_told_before_training(phantom, tmp_path, val):
     folder = shutil.copytree(phantom, tmp_path / "data")
     path = folder / "labelsTr_dense" / "heart002_frame01.nii.gz"

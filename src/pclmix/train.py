@@ -143,6 +143,7 @@ def train(
     fabric.launch()
     batches = settings.train.statistics_batches
     validator = Validator(dataset, validated, cached_validation, trained, cached, plan, fabric.device, batches)
+    fresh = record is None
     if record is None:
         if minutes is not None:
             probe = open_session(fabric, chosen, cached, plan, settings, seed, 10_000)
@@ -157,7 +158,6 @@ def train(
             data_key=_data_key(cached),
             version=pclmix.__version__,
         )
-        _begin(run, prints, plan, settings, record)
     elif record.data_key != _data_key(cached):
         raise InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
     console.print(
@@ -171,9 +171,11 @@ def train(
             console.print(f"other than published: {line}", highlight=False)
     if chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
-    begun = (run / CHECKPOINT_NAME).exists()
+    begun = not fresh and (run / CHECKPOINT_NAME).exists()
     start = plan.without_weights() if begun else plan  # a checkpoint holds all weights
     session = open_session(fabric, chosen, cached, start, settings, seed, record.steps)
+    if fresh:
+        _begin(run, prints, plan, settings, record)
     seconds = 0.0
     if begun:
         session.step, seconds = load_checkpoint(run / CHECKPOINT_NAME, session)

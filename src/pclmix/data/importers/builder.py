@@ -77,14 +77,13 @@ def building(
         if out.exists() and any(out.iterdir()):  # moved aside first: killed in between, one of the two is whole
             _move_content(out, replaced)
         _move_content(temporary, out)
+        shutil.rmtree(replaced, ignore_errors=True)  # only now: where a move failed, what lies there is the user's
         report.cases = len(builder.patients)
         report.warnings = builder.warnings
     except OSError as error:
         raise InputError(f"{out}: cannot write ({error.strerror or error}), expected a disk with room") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if (out / "dataset.json").exists():
-            shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _move_content(source: Path, target: Path) -> None:
