@@ -27,7 +27,6 @@ TINY = (
     "network.embedding=8",
     "train.statistics_batches=2",
     "train.validations=2",
-    "method.contrast_warmup=0",
 )
 
 

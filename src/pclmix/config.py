@@ -4,7 +4,9 @@ Two trees. `Settings` says how to train; it comes from a preset and `--set key=v
 network expects of an image; the planner derives it from the data set and it is saved beside the weights.
 """
 
+import difflib
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -47,7 +49,7 @@ class NetworkSettings(Tree):
     embedding: int = Field(256, ge=2)
 
 
-class MethodSettings(Tree):
+class PCLMixSettings(Tree):
     """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency."""
 
     auxiliary: float = Field(0.4, ge=0)
@@ -57,7 +59,7 @@ class MethodSettings(Tree):
     consistent: float = Field(1.0, ge=0)
     """Weight of both consistencies [λ_con]."""
     absence: float = Field(1.0, ge=0)
-    """Weight of the loss on classes where the strokes rule them out; ours, not the paper's. Method pclmix only."""
+    """Weight of the loss on classes where the strokes rule them out; ours, not the paper's."""
     temperature: float = Field(0.07, gt=0)
     queue: int = Field(500, ge=1)
     """Keys a class in the memory [M]."""
@@ -158,7 +160,8 @@ class Settings(Tree):
 
     preset: str = "cpu"
     network: NetworkSettings = NetworkSettings()
-    method: MethodSettings = MethodSettings()
+    method: dict[str, bool | int | float | str] = {}
+    """The chosen method's own settings; its class checks and completes them (`Method.configured`)."""
     optimizer: OptimizerSettings = OptimizerSettings()
     augment: AugmentSettings = AugmentSettings()
     planner: PlannerSettings = PlannerSettings()
@@ -206,7 +209,7 @@ def paper_deviations(settings: Settings) -> list[str]:
     lines = list(PAPER_DEVIATIONS)
     if not settings.network.weights:
         lines.append("random initialisation, not ImageNet's weights: --set network.weights=FILE or =download")
-    published = make_settings("paper").model_dump()
+    published = make_settings("paper").model_dump() | {"method": PCLMixSettings().model_dump()}
     for section, values in settings.model_dump().items():
         if isinstance(values, dict):
             changed = {name: value for name, value in values.items() if value != published[section][name]}
@@ -277,7 +280,7 @@ def make_settings(preset: str, overrides: tuple[str, ...] = ()) -> Settings:
         if not separator or not dot:
             raise InputError(f"--set {text}: expected section.name=value, for example optimizer.rate=0.01")
         tree.setdefault(section, {})[name] = _parse_value(value.strip())
-    return _validated(Settings, {"preset": preset, **tree}, "settings")
+    return validated(Settings, {"preset": preset, **tree}, "settings")
 
 
 def _parse_value(text: str) -> Any:
@@ -287,13 +290,35 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _validated(kind: type[T], values: dict[str, Any], where: str) -> T:
+def validated(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A settings tree of plain values. Raises one line naming `where`, the entry, and the nearest name if unknown."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _fields(kind, first["loc"][:-1])
+            raise InputError(f"{where}: {name}: unknown, {nearest(str(first['loc'][-1]), known)}") from None
         raise InputError(f"{where}: {name}: {first['msg']} (found {first.get('input')!r})") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to answer to an unknown name: the nearest known one, if any is near, and all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"expected {_one_of(known)}"
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)}" if names else "nothing"
+
+
+def _fields(kind: Any, place: tuple[int | str, ...]) -> Iterable[str]:
+    """Names that a table within a settings tree knows."""
+    for part in place:
+        kind = kind.model_fields[part].annotation if part in getattr(kind, "model_fields", {}) else kind
+    return getattr(kind, "model_fields", {})
 
 
 def tree_to_toml(tree: Tree) -> str:
@@ -309,7 +334,7 @@ def tree_from_toml(kind: type[T], text: str, where: str) -> T:
         raise InputError(f"{where}: not TOML ({error})") from None
     if kind is Plan and values.get("version") != PLAN_VERSION:
         raise InputError(f"{where}: plan version {values.get('version')}, expected {PLAN_VERSION}")
-    return _validated(kind, values, where)
+    return validated(kind, values, where)
 
 
 def save_tree(tree: Tree, path: Path) -> None:

@@ -1,7 +1,7 @@
 """The moving parts of a run and how one step moves them: network, optimiser, average, method, data."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from lightning_fabric import Fabric
@@ -61,9 +61,7 @@ class Session:
     def placed(self, batch: Batch) -> Batch:
         """The batch on the device, images channels-last."""
         moved = batch.to(self.fabric.device)
-        return Batch(
-            moved.image.contiguous(memory_format=torch.channels_last), moved.scribble, moved.valid, moved.possible
-        )
+        return replace(moved, image=moved.image.contiguous(memory_format=torch.channels_last))
 
 
 def open_session(
@@ -80,15 +78,18 @@ def open_session(
     module = method.network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
+    source = BatchSource(cases, plan, settings.augment, settings.train, seed)
+    made = method(net, plan, method.own(settings))
+    made.prepare(source)
     return Session(
         fabric=fabric,
         net=net,
         module=module,
         kept=kept,
-        method=method(net, plan, settings.method),
+        method=made,
         optimizer=optimizer,
         averaged=AveragedWeights(kept, settings.train.ema * total),
-        source=BatchSource(cases, plan, settings.augment, settings.train, seed),
+        source=source,
         settings=settings,
         seed=seed,
     )

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import require_trainable, stroke_warnings
 from pclmix.data.fingerprint import Fingerprint, fingerprint
-from pclmix.data.folder import case_ids, listed_val_cases, patients_from_file, read_dataset, read_dense, split
+from pclmix.data.folder import Dataset, case_ids, listed_val_cases, patients_from_file, read_dataset, read_dense, split
 from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
@@ -87,7 +88,8 @@ def train(
     method: str | None = None,
     steps: int | None = None,
     minutes: float | None = None,
-    val_cases: Path | None = None,
+    val_cases: Path | Collection[str] | None = None,
+    train_cases: Collection[str] | None = None,
     seed: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -96,7 +98,9 @@ def train(
     """Learn a segmentation model from the scribbles of a dataset folder and leave it in the folder `run`.
 
     Without settings, method and seed: preset cpu, pclmix, 0. `minutes` covers training and validation, not
-    preprocessing: a short warm-up measures the step, then the number of steps is fixed, saved and printed. A `resume`
+    preprocessing: a short warm-up measures the step, then the number of steps is fixed, saved and printed.
+    `val_cases` names patients or cases that are validated on and never trained on (a file of them, or their names);
+    without it the data set's own list counts. `train_cases` trains on those it names alone. A `resume`
     takes everything from the run folder; what is given beside it must agree with that.
 
     Raises:
@@ -110,21 +114,25 @@ def train(
         console.print(f"warning: {line}", highlight=False)
     run = claim_folder(run, overwrite=overwrite, resume=resume)
     record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
-    val_ids = patients_from_file(val_cases, dataset) if val_cases else listed_val_cases(dataset)
+    val_ids = _val_ids(val_cases, dataset)
+    train_ids = None if train_cases is None else case_ids(train_cases, dataset, "cases to train on")
     if record is None:
         if resume and (left := _own_files(run)):
             raise InputError(f"{run}: {left[0].name} but no run.toml in it, expected a run to resume (or --overwrite)")
-        settings, seed = settings or make_settings("cpu"), seed or 0
+        settings, seed = chosen.configured(settings or make_settings("cpu")), seed or 0
     else:
         recorded = load_tree(Settings, run / "settings.toml")
         _require_same(run, "method", method, record.method)
         _require_same(run, "seed", seed, record.seed)
         _require_same(run, "steps", steps, record.steps)
-        _require_same(run, "settings", settings, recorded)
+        chosen = get_method(record.method)
+        _require_same(run, "settings", chosen.configured(settings) if settings else None, recorded)
         kept = case_ids(record.val_cases, dataset, str(run / "run.toml"))
-        _require_same(run, "validation cases", val_ids if val_cases else None, kept)
-        chosen, seed, settings, val_ids = get_method(record.method), record.seed, recorded, kept
-    trained, validated = split(dataset, val_ids)
+        _require_same(run, "validation cases", val_ids if val_cases is not None else None, kept)
+        seed, settings, val_ids = record.seed, recorded, kept
+        if train_ids is not None:
+            _require_same(run, "training cases", train_ids, set(record.train_cases))
+    trained, validated = split(dataset, val_ids, train_ids)
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
     for case in validated:  # rather now than at the first validation
@@ -137,7 +145,7 @@ def train(
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
-    cached = build_cache(dataset, trained, plan, console)
+    cached = build_cache(dataset, trained, plan, console, dense=chosen.needs_dense)
     cached_validation = build_cache(dataset, validated, plan, console)
     fabric = Fabric(accelerator="auto", devices=1, precision=precision(settings))  # type: ignore[arg-type]
     fabric.launch()
@@ -166,7 +174,7 @@ def train(
         f"batch {plan.batch}, T = {record.steps} steps (repeat with --steps {record.steps}), seed {seed}",
         highlight=False,
     )
-    if settings.preset == "paper":
+    if settings.preset == "paper" and chosen is PCLMix:
         for line in paper_deviations(settings):
             console.print(f"other than published: {line}", highlight=False)
     if chosen.heeds_absence and (plan.complete_strokes or plan.rings):
@@ -229,6 +237,15 @@ def _ruled_out(plan: Plan) -> str:
     if plan.rings:
         parts.append("beyond the ring of its background strokes a slice is background (else --set planner.rings=off)")
     return "taken from how the strokes are drawn: " + "; ".join(parts)
+
+
+def _val_ids(val_cases: Path | Collection[str] | None, dataset: Dataset) -> set[str]:
+    """Case ids to validate on."""
+    if val_cases is None:
+        return listed_val_cases(dataset)
+    if isinstance(val_cases, Path):
+        return patients_from_file(val_cases, dataset)
+    return case_ids(val_cases, dataset, "cases to validate on")
 
 
 def _require_same(run: Path, name: str, given: object, recorded: object) -> None:

@@ -5,7 +5,7 @@ import pytest
 import references
 import torch
 
-from pclmix.config import MethodSettings, NetworkSettings, Plan
+from pclmix.config import NetworkSettings, PCLMixSettings, Plan
 from pclmix.data.batches import Batch
 from pclmix.labels import IGNORE
 from pclmix.method.mix import draw_mix
@@ -51,7 +51,7 @@ class Counting(torch.nn.Module):
 def made(**switches):
     torch.manual_seed(0)
     net = Counting(PCLMix.network(plan()))
-    return PCLMix(net, plan(), MethodSettings(contrast_warmup=0, **switches)), net
+    return PCLMix(net, plan(), PCLMixSettings(contrast_warmup=0, **switches)), net
 
 
 def test_m9_total_is_the_weighted_sum():
@@ -80,7 +80,7 @@ class Fixed(torch.nn.Module):
 @pytest.mark.parametrize("r", [0.35, 0.8])
 def test_a_step_is_the_four_steps_of_the_paper(r):
     """The whole loss, told again from the network's outputs with the slow references alone."""
-    method = PCLMix(Fixed(), plan(), MethodSettings(contrast_warmup=0, contrastive=0.3, consistent=0.7))
+    method = PCLMix(Fixed(), plan(), PCLMixSettings(contrast_warmup=0, contrastive=0.3, consistent=0.7))
     first, b = batch(), batch()
     b.scribble[:, 16:] = IGNORE  # cells without a stroke go by the certain labels
     method.losses(first, r, torch.Generator().manual_seed(9))  # fills the memory
@@ -158,7 +158,7 @@ def test_memory_holds_foreground_only_and_both_classes_of_two():
     method, _ = made()
     method.losses(batch(), 0.5, torch.Generator().manual_seed(1))
     assert method.memory.counts[0] == 0 and (method.memory.counts[1:] == 4).all()
-    two = PCLMix(PCLMix.network(plan(2)), plan(2), MethodSettings())
+    two = PCLMix(PCLMix.network(plan(2)), plan(2), PCLMixSettings())
     two.losses(batch(2), 0.5, torch.Generator().manual_seed(1))
     assert (two.memory.counts > 0).all()
 
@@ -192,7 +192,7 @@ def test_what_strokes_rule_out_costs_and_never_becomes_a_pseudo_label():
     barred[:, 3] = False
     limited = Batch(plain.image, plain.scribble, plain.valid, barred)
     for absence in (0.0, 2.0):
-        method = PCLMix(net, ruling, MethodSettings(contrast=False, consistency=False, absence=absence))
+        method = PCLMix(net, ruling, PCLMixSettings(contrast=False, consistency=False, absence=absence))
         weighed.append(method.losses(limited, 0.5, torch.Generator().manual_seed(1)))
     difference = float((weighed[1].total - weighed[0].total).detach())
     assert difference == pytest.approx(2 * float(weighed[1].terms["absent"]), rel=1e-4) and difference > 10

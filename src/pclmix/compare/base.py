@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pclmix.config import MethodSettings, Plan
-from pclmix.data.batches import Batch
+from pclmix.config import Plan, Settings, Tree, validated
+from pclmix.data.batches import Batch, BatchSource
 from pclmix.network.dual import SegmentationNet, kept_for_inference
 
 
@@ -18,17 +18,37 @@ class Losses(NamedTuple):
     terms: dict[str, Tensor]
 
 
+class NoSettings(Tree):
+    """Of a method that has nothing to set."""
+
+
 class Method(ABC):
-    """A way to learn from scribbles. `net` is called, so it may be wrapped for devices and precision."""
+    """A way to learn from scribbles. `net` is called, so it may be wrapped for devices and precision.
+
+    `settings` is an instance of the class's `OwnSettings`, the method's own table (`--set method.NAME=VALUE`).
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     citation: ClassVar[str]
+    OwnSettings: ClassVar[type[Tree]] = NoSettings
+    needs_dense: ClassVar[bool] = False
+    """Whether it learns from the dense labels of the training cases, as only the upper bound may."""
     heeds_absence: ClassVar[bool] = False
     """Whether `Batch.possible`, what the strokes rule out, takes part in its loss."""
 
-    def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
-        self.net, self.plan, self.settings = net, plan, settings
+    def __init__(self, net: nn.Module, plan: Plan, settings: Tree) -> None:
+        self.net, self.plan = net, plan
+
+    @classmethod
+    def own(cls, settings: Settings) -> Tree:
+        """The method's own table of the run's settings. Raises `InputError` for an unknown name or value."""
+        return validated(cls.OwnSettings, dict(settings.method), f"settings of --method {cls.name}")
+
+    @classmethod
+    def configured(cls, settings: Settings) -> Settings:
+        """The run's settings with the method's own table complete, as they are saved."""
+        return settings.model_copy(update={"method": cls.own(settings).model_dump()})
 
     @staticmethod
     @abstractmethod
@@ -42,6 +62,9 @@ class Method(ABC):
     @abstractmethod
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """What the method sees of a batch, for pictures: images (B, C, H, W), labels and maps (B, H, W)."""
+
+    def prepare(self, source: BatchSource) -> None:
+        """Look at the training slices once, before the first step (also of a resume)."""
 
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""

@@ -4,7 +4,8 @@ import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,24 +26,34 @@ ORDER, CROPS, CHANCE, PLAIN = range(4)
 """Streams of random numbers; each is seeded by (seed, stream, counter)."""
 
 
+class Origin(NamedTuple):
+    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`; `frames` (B, 2, 3), a crop's pixel
+    (x, y, 1) -> pixel (x, y) of its slice, centres at whole numbers."""
+
+    slices: Tensor
+    frames: Tensor
+
+
 @dataclass(frozen=True)
 class Batch:
     """`image`: (B, C, H, W) float32; `scribble`: (B, H, W) int64, 0..K-1 or IGNORE; `valid`: (B, H, W) bool, false
     where nothing was imaged; `possible`: (B, K, H, W) bool, false where strokes elsewhere in the slice rule out a
-    class."""
+    class; `origin`: on the CPU, None for what was mixed of several slices."""
 
     image: Tensor
     scribble: Tensor
     valid: Tensor
     possible: Tensor
+    origin: Origin | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device."""
-        return Batch(
-            self.image.to(device, non_blocking=True),
-            self.scribble.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
-            self.possible.to(device, non_blocking=True),
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            scribble=self.scribble.to(device, non_blocking=True),
+            valid=self.valid.to(device, non_blocking=True),
+            possible=self.possible.to(device, non_blocking=True),
         )
 
 
@@ -77,21 +88,46 @@ class BatchSource:
     def batch(self, step: int) -> Batch:
         """The augmented batch of a training step."""
         chosen = self._chosen(step)
-        images, labels, valid = self._windows(chosen, self._random(CROPS, step))
+        images, labels, valid, corners = self._windows(chosen, self._random(CROPS, step))
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator)
         image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
-        return Batch(shade(chance, image, inside), scribble, inside, possible)
+        origin = self._origin(chosen, corners, chance.matrix)
+        return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps."""
         chosen = self._chosen(index)
-        images, labels, valid = self._windows(chosen, self._random(PLAIN, index))
+        images, labels, valid, corners = self._windows(chosen, self._random(PLAIN, index))
         matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
         image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
-        return Batch(image, scribble, inside, possible)
+        return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix))
+
+    def image(self, place: int) -> NDArray[np.float16]:
+        """(C, H, W) of a training slice."""
+        case, index = self.slices[place]
+        return self.cases[case].image[index]
+
+    def strokes(self, place: int) -> NDArray[np.uint8]:
+        """(H, W) scribble of a training slice, 0..K-1 or IGNORE."""
+        case, index = self.slices[place]
+        return self.cases[case].label[index]
+
+    def dense(self, place: int) -> NDArray[np.uint8]:
+        """(H, W) dense label of a training slice, where the cases were opened with theirs."""
+        case, index = self.slices[place]
+        dense = self.cases[case].dense
+        assert dense is not None
+        return dense[index]
+
+    def _origin(self, chosen: Sequence[int], corners: Tensor, matrix: Tensor) -> Origin:
+        """`corners` (B, 2): the windows' first pixels (x, y) in their slices; `matrix` as in `warp`."""
+        middle = (torch.tensor([self.plan.crop[1], self.plan.crop[0]]) - 1) / 2
+        window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
+        shift = corners + window - matrix @ middle
+        return Origin(torch.tensor(chosen), torch.cat([matrix, shift[:, :, None]], dim=2))
 
     def _ruled_out(self, label: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
@@ -115,17 +151,18 @@ class BatchSource:
             chosen.append(int(epochs[epoch][offset]))
         return chosen
 
-    def _windows(self, chosen: Sequence[int], random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres; a label
-        is a class, IGNORE, or BEYOND."""
+    def _windows(self, chosen: Sequence[int], random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres, and
+        their corners (B, 2) as (x, y); a label is a class, IGNORE, or BEYOND."""
         batch, (height, width) = self.plan.batch, self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
+        corners = np.zeros((batch, 2), np.float32)
         for item, place in enumerate(chosen):
-            case, index = self.slices[place]
-            pixels, strokes = self.cases[case].image[index], self.cases[case].label[index]
+            pixels, strokes = self.image(place), self.strokes(place)
             centre = self._centre(strokes, random)
+            corners[item] = centre[1] - width // 2, centre[0] - height // 2
             target, source = _overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
             label[(item, *target)] = strokes[source]
@@ -134,7 +171,7 @@ class BatchSource:
                 outside = beyond(ring, *source, self.plan.spacing)
                 label[(item, *target)][outside & (strokes[source] == IGNORE)] = BEYOND
             valid[(item, *target)] = True
-        return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid)
+        return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid), torch.from_numpy(corners)
 
     def _centre(self, strokes: NDArray[np.uint8], random: np.random.Generator) -> tuple[int, int]:
         """Centre of a crop: near an annotated foreground pixel, else anywhere the crop stays within the slice."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pclmix.config import Plan
-from pclmix.data.folder import Case, Dataset, read_scribble
+from pclmix.data.folder import Case, Dataset, read_dense, read_scribble
 from pclmix.data.resample import preprocess_image, preprocess_label
 from pclmix.data.volume import read_image, require_same_grid
 from pclmix.errors import InputError
@@ -32,12 +32,14 @@ FIELDS = ("channels", "classes", "spacing", "slice_axis", "intensity", "clip", "
 @dataclass(frozen=True)
 class CachedCase:
     """`image`: (S, C, H, W) float16; `label`: (S, H, W) uint8, all IGNORE where the case has no scribble.
-    Both are memory-mapped. `key` names the content they were made of."""
+    `dense`: (S, H, W) uint8, the dense labels where they were asked for. All are memory-mapped. `key` names the content
+    that image and label were made of."""
 
     id: str
     key: str
     image: NDArray[np.float16]
     label: NDArray[np.uint8]
+    dense: NDArray[np.uint8] | None = None
 
 
 def cache_folder() -> Path:
@@ -49,9 +51,12 @@ def cache_folder() -> Path:
 
 
 def build_cache(
-    dataset: Dataset, cases: Sequence[Case], plan: Plan, console: Console | None = None
+    dataset: Dataset, cases: Sequence[Case], plan: Plan, console: Console | None = None, *, dense: bool = False
 ) -> list[CachedCase]:
-    """Open the preprocessed slices of `cases`, making those that are missing. Raises `InputError` for bad files."""
+    """Open the preprocessed slices of `cases`, making those that are missing. Raises `InputError` for bad files.
+
+    With `dense` the dense labels come along, and a case without them is an error.
+    """
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,30 @@ def build_cache(
     with Progress(console=console, disable=not show, transient=True) as bar:
         for case, key in bar.track(missing, description="preprocessing"):
             _make(dataset, case, plan, *_paths(folder, key))
-    return [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
+    opened = [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
+    if dense:
+        paths = [folder / f"{hashes.key(_with_dense(dataset, case), settings)}_dense.npy" for case in cases]
+        hashes.save()
+        for case, path in zip(cases, paths, strict=True):
+            if not path.exists():
+                _make_dense(dataset, case, plan, path)
+        opened = [replace(one, dense=np.load(path, mmap_mode="r")) for one, path in zip(opened, paths, strict=True)]
+    return opened
+
+
+def _with_dense(dataset: Dataset, case: Case) -> list[Path]:
+    """First image and dense label of a case."""
+    if case.dense is None:
+        raise InputError(f"{dataset.root / 'labelsTr_dense' / case.id}: no dense label, but the method learns from it")
+    return [case.images[0], case.dense]
+
+
+def _make_dense(dataset: Dataset, case: Case, plan: Plan, path: Path) -> None:
+    image, volume = read_image(case.images[0]), read_dense(dataset, case)
+    require_same_grid(image, volume)
+    label = preprocess_label(replace(volume, geometry=image.geometry), plan)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, label)
 
 
 def _make(dataset: Dataset, case: Case, plan: Plan, image_path: Path, label_path: Path) -> None:

@@ -148,10 +148,12 @@ def case_ids(names: Iterable[str], dataset: Dataset, where: str) -> set[str]:
     return found
 
 
-def split(dataset: Dataset, val_ids: set[str]) -> tuple[list[Case], list[Case]]:
-    """Cases to train on (scribbled, of no validation patient) and cases to validate on."""
+def split(dataset: Dataset, val_ids: set[str], train_ids: set[str] | None = None) -> tuple[list[Case], list[Case]]:
+    """Cases to train on (scribbled, of no validation patient, and of `train_ids` where given), cases to validate on."""
     held_out = {case.patient for case in dataset.cases if case.id in val_ids}
     train = [case for case in dataset.cases if case.patient not in held_out and case.label is not None]
+    if train_ids is not None:
+        train = [case for case in train if case.id in train_ids]
     return train, [case for case in dataset.cases if case.id in val_ids]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pclmix.compare.base import Losses, Method
-from pclmix.config import MethodSettings, Plan
+from pclmix.config import PCLMixSettings, Plan
 from pclmix.data.batches import Batch
 from pclmix.method.consistency import decoder_difference, mix_consistency
 from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, select_anchors
@@ -25,9 +25,11 @@ class PCLMix(Method):
     summary = "dynamic mix, pixel contrast with a memory, dual consistency of two unlike decoders"
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
+    OwnSettings = PCLMixSettings
 
-    def __init__(self, net: nn.Module, plan: Plan, settings: MethodSettings) -> None:
+    def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
         super().__init__(net, plan, settings)
+        self.settings = settings
         self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
         self.memory = Memory(self.classes, settings.queue, plan.network.embedding)

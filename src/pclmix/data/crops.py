@@ -1,0 +1,59 @@
+"""Maps of whole training slices (dense labels, grown labels, averages) brought to the crops of a batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pclmix.data.batches import Batch
+from pclmix.labels import IGNORE
+
+
+def crop_labels(labels: Sequence[NDArray[np.uint8]], batch: Batch) -> Tensor:
+    """(B, H, W) int64 on the batch's device, nearest: `labels` holds a map (h, w) a training slice, by its place.
+
+    IGNORE where the crop leaves its slice. Agrees with how the batch's own scribble was made, float rounding aside.
+    """
+    size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
+    out = torch.full(batch.scribble.shape, IGNORE, dtype=torch.int64)
+    for item, place in enumerate(places.tolist()):
+        label = torch.from_numpy(np.ascontiguousarray(labels[place]))
+        x, y = (position.round().long() for position in _positions(frames[item], size))
+        inside = (x >= 0) & (x < label.shape[1]) & (y >= 0) & (y < label.shape[0])
+        found = label[y.clamp(0, label.shape[0] - 1), x.clamp(0, label.shape[1] - 1)].long()
+        out[item] = torch.where(inside, found, IGNORE)
+    return out.to(batch.image.device)
+
+
+def crop_maps(maps: Sequence[NDArray[Any]], batch: Batch) -> Tensor:
+    """(B, C, H, W) float32 on the batch's device, bilinear: `maps` holds (C, h, w) a training slice, by its place.
+
+    0 where the crop leaves its slice.
+    """
+    size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
+    crops = []
+    for item, place in enumerate(places.tolist()):
+        values = torch.from_numpy(np.ascontiguousarray(maps[place], dtype=np.float32))[None]
+        sides = torch.tensor([values.shape[3], values.shape[2]])
+        grid = (2 * torch.stack(_positions(frames[item], size), dim=-1) + 1) / sides - 1
+        crops.append(functional.grid_sample(values, grid[None], padding_mode="zeros", align_corners=False))
+    return torch.cat(crops).to(batch.image.device)
+
+
+def _origin(batch: Batch) -> tuple[Tensor, Tensor]:
+    if batch.origin is None:
+        raise ValueError("a batch that was mixed of several slices, expected one that was cut from them")
+    return batch.origin.slices, batch.origin.frames
+
+
+def _positions(frame: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """x and y (H, W) in the slice of every pixel of the crop, centres at whole numbers."""
+    y, x = torch.meshgrid(torch.arange(size[0]).float(), torch.arange(size[1]).float(), indexing="ij")
+    return (
+        frame[0, 0] * x + frame[0, 1] * y + frame[0, 2],
+        frame[1, 0] * x + frame[1, 1] * y + frame[1, 2],
+    )

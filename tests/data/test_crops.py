@@ -1,0 +1,57 @@
+"""Whole-slice maps land where the batch's own crops came from."""
+
+import numpy as np
+import pytest
+import torch
+
+from pclmix.config import AugmentSettings, Plan, TrainSettings
+from pclmix.data.batches import Batch, BatchSource
+from pclmix.data.cache import CachedCase
+from pclmix.data.crops import crop_labels, crop_maps
+
+SHADELESS = {"gamma": 0, "contrast": 0, "brightness": 0, "noise": 0, "blur": 0}
+
+
+@pytest.fixture
+def source():
+    random = np.random.default_rng(0)
+    plan = Plan(
+        channels=("mr",),
+        classes={"background": 0, "a": 1, "b": 2},
+        spacing=(1, 1),
+        crop=(24, 32),
+        batch=6,
+        intensity=("zscore",),
+    )
+    cases = []
+    for name, size in (("a", (40, 50)), ("b", (20, 60))):  # one lower than the crop
+        label = random.integers(0, 3, (4, *size)).astype(np.uint8)
+        image = random.normal(size=(4, 1, *size)).astype(np.float16)
+        cases.append(CachedCase(name, name, image, label))
+    return BatchSource(cases, plan, AugmentSettings(**SHADELESS), TrainSettings(), 1)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_labels_of_a_slice_land_on_the_batchs_own_scribble(source, step):
+    strokes = [source.strokes(place) for place in range(len(source.slices))]
+    batch = source.batch(step)
+    found = crop_labels(strokes, batch)
+    # Zoomed out or turned far, a crop may reach beyond the window it was cut from; there the batch has nothing.
+    assert (found == batch.scribble)[batch.valid].float().mean() > 0.999
+    plain = source.plain_batch(step)
+    assert torch.equal(crop_labels(strokes, plain), plain.scribble)
+
+
+def test_maps_of_a_slice_land_on_the_batchs_own_image(source):
+    images = [source.image(place) for place in range(len(source.slices))]
+    for batch in (source.batch(0), source.plain_batch(0)):
+        found = crop_maps(images, batch)
+        inner = batch.valid[:, None] & (found != 0)
+        assert (found - batch.image)[inner].abs().median() < 1e-5
+
+
+def test_a_mixed_batch_comes_from_no_slice(source):
+    batch = source.batch(0)
+    mixed = Batch(batch.image, batch.scribble, batch.valid, batch.possible)
+    with pytest.raises(ValueError, match="mixed of several slices"):
+        crop_labels([], mixed)
