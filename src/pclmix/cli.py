@@ -182,6 +182,34 @@ def check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) ->
         raise InputError(report.problems[0] + more)
 
 
+@command(app, "scribble")
+def scribble(
+    dense: Annotated[Path, typer.Argument(help="Folder of dense label files, or a dataset folder with some.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the scribbles, CASE.nii.gz each.")],
+    curve: Annotated[
+        str, typer.Option(help="loop: blobs get a loop half way in, as experts draw; skeleton: their skeleton.")
+    ] = "loop",
+    width: Annotated[float, typer.Option(help="Width of the pen, pixels.")] = 1.0,
+    length: Annotated[float, typer.Option(help="Share of each structure's curve that is drawn.")] = 1.0,
+    border: Annotated[float, typer.Option(help="Share of each structure's border that is drawn too.")] = 0.0,
+    background: Annotated[
+        bool, typer.Option("--background/--no-background", help="Draw on the background, round the structures.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    compare: Annotated[
+        Path | None, typer.Option(help="Folder of real scribbles of the same cases: their figures beside ours.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make scribbles from dense labels, as an annotator might have drawn them, and print their figures."""
+    from pclmix.console import stdout_console
+    from pclmix.data.scribble import ScribbleSettings, make_scribbles, render
+
+    settings = ScribbleSettings(curve=curve, width=width, length=length, border=border, background=background)
+    report = make_scribbles(dense, out, settings, seed=seed, compare=compare, overwrite=overwrite)
+    stdout_console().print(render(report))
+
+
 @command(app, "train")
 def train(
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
@@ -285,6 +313,57 @@ def evaluate(
     if csv_file:
         write_csv(evaluation, csv_file)
     stdout_console().print(render(evaluation))
+
+
+@command(app, "methods")
+def methods() -> None:
+    """List the methods that `--method` and experiments know: a line and a citation each."""
+    from rich.table import Table
+
+    from pclmix.compare.registry import METHODS
+    from pclmix.console import stdout_console
+
+    table = Table("method", "what it minimises", "source")
+    for name, method in METHODS.items():
+        table.add_row(name, method.summary, method.citation)
+    stdout_console().print(table)
+
+
+@command(app, "experiment")
+def experiment(
+    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file (docs/experiments.md).")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in the results folder; nothing done is repeated.")
+    ] = False,
+    ray: Annotated[
+        str | None, typer.Option(help="Run the jobs on Ray: local, or the address of a cluster (needs pclmix[ray]).")
+    ] = None,
+) -> None:
+    """Run folds x methods x seeds from one file, then write tables and figures to RESULTS/report."""
+    from pclmix.experiment.run import run_experiment
+    from pclmix.report.write import comparison_text, write_report
+
+    results, failed = run_experiment(file, resume=resume, ray=ray)
+    paths = write_report(results)
+    print(comparison_text(results))
+    for path in paths:
+        print(path)
+    if failed:
+        _say(
+            f"pclmix: {len(failed)} job(s) failed, the first {failed[0][0]}: {failed[0][1]}; --resume tries them again"
+        )
+        raise typer.Exit(1)
+
+
+@command(app, "report")
+def report(results: Annotated[Path, typer.Argument(help="The results folder of an experiment.")]) -> None:
+    """Write RESULTS/report from what an experiment left: tables, tests, figures; nothing is trained."""
+    from pclmix.report.write import comparison_text, write_report
+
+    paths = write_report(results)
+    print(comparison_text(results))
+    for path in paths:
+        print(path)
 
 
 def main() -> None:

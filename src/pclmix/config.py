@@ -323,7 +323,7 @@ def _fields(kind: Any, place: tuple[int | str, ...]) -> Iterable[str]:
 
 def tree_to_toml(tree: Tree) -> str:
     """TOML text of a settings tree."""
-    return tomli_w.dumps(tree.model_dump(mode="json"))
+    return tomli_w.dumps(tree.model_dump(mode="json", exclude_none=True))
 
 
 def tree_from_toml(kind: type[T], text: str, where: str) -> T:

@@ -26,7 +26,11 @@ def write_page(
     for name, caption in figures:
         text = html.escape(caption)
         parts.append(f'<figure><img src="{html.escape(name)}" alt="{text}"><figcaption>{text}</figcaption></figure>')
-    body = "\n".join(parts)
+    write_body(path, title, "\n".join(parts))
+
+
+def write_body(path: Path, title: str, body: str) -> None:
+    """Write a page: its title as heading, then `body` (HTML)."""
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>{html.escape(title)}</h1>\n{body}\n"
