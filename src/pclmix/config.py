@@ -6,7 +6,7 @@ network expects of an image; the planner derives it from the data set and it is 
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -295,11 +295,17 @@ def validated(kind: type[T], values: dict[str, Any], where: str) -> T:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        errors = error.errors()
+        # Of a union every branch complains; an unknown name or our own words say most.
+        first = next((e for e in errors if e["type"] in ("extra_forbidden", "value_error")), errors[0])
+        name = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # a branch of a union
         if first["type"] == "extra_forbidden":
             known = _fields(kind, first["loc"][:-1])
-            raise InputError(f"{where}: {name}: unknown, {nearest(str(first['loc'][-1]), known)}") from None
+            hint = f", {nearest(str(first['loc'][-1]), known)}" if known else ""
+            raise InputError(f"{where}: {name}: unknown{hint}") from None
+        if first["type"] == "value_error":
+            message = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{where}: {name}{': ' if name else ''}{message}") from None
         raise InputError(f"{where}: {name}: {first['msg']} (found {first.get('input')!r})") from None
 
 
@@ -307,15 +313,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """What to answer to an unknown name: the nearest known one, if any is near, and all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"expected {_one_of(known)}"
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return f"one of {', '.join(names)}" if names else "nothing"
+    return (f"did you mean {near[0]}? " if near else "") + f"expected one of {', '.join(known)}"
 
 
 def _fields(kind: Any, place: tuple[int | str, ...]) -> Iterable[str]:
-    """Names that a table within a settings tree knows."""
+    """Names that a table within a settings tree knows; none where it is a branch of a union."""
     for part in place:
         kind = kind.model_fields[part].annotation if part in getattr(kind, "model_fields", {}) else kind
     return getattr(kind, "model_fields", {})

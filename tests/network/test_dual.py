@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pclmix.config import Plan, make_settings
+from pclmix.errors import InputError
 from pclmix.network.dual import DualDecoderNet, SegmentationNet, dual_decoder_net, kept_for_inference, segmentation_net
 from pclmix.network.swin_decoder import SwinLevel
 
@@ -21,6 +22,11 @@ def make_plan(classes=4, channels=1, depth=4, **network):
         intensity=("zscore",) * channels,
         network=settings,
     )
+
+
+def test_a_depth_without_the_contrasts_stride_is_one_line():
+    with pytest.raises(InputError, match="planner.depth 3: no feature of stride 8"):
+        dual_decoder_net(make_plan(depth=3))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (33, 31), (64, 130)])

@@ -159,7 +159,8 @@ def _end_with_parent() -> None:
     """Ask this process to stop when its stdin closes: whoever started it is gone."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin, which locks what the interpreter needs to end
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
         os._exit(130)

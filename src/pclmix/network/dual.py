@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 
 from pclmix.config import Plan
+from pclmix.errors import InputError
 from pclmix.network.blocks import pad_to_multiple
 from pclmix.network.cnn_decoder import CNNDecoder
 from pclmix.network.encoder import Encoder, ResNetEncoder, make_encoder
@@ -73,6 +74,8 @@ def dual_decoder_net(plan: Plan) -> DualDecoderNet:
     """The network PCLMix trains."""
     segmenter = pretrained_segmentation_net(plan)
     encoder = segmenter.encoder
+    if STRIDE not in encoder.strides:
+        raise InputError(f"planner.depth {plan.depth}: no feature of stride {STRIDE} to contrast, expected at least 4")
     auxiliary = SwinDecoder(encoder, len(plan.classes), plan.network.swin_width, plan.network.window)
     channels = encoder.channels[encoder.strides.index(STRIDE)]
     return DualDecoderNet(segmenter, auxiliary, ProjectionHead(channels, plan.network.embedding))

@@ -1,0 +1,59 @@
+"""A small experiment on the phantom, as a file that tests may change."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = """
+"planner.pixels" = 1024
+"planner.batch" = 2
+"planner.depth" = 4
+"network.swin_width" = 8
+"network.embedding" = 4
+"train.statistics_batches" = 1
+"train.validations" = 1
+"""
+
+
+class Experiment:
+    """An experiment file in a folder of its own, and the command that runs it."""
+
+    def __init__(self, folder: Path, dataset: Path) -> None:
+        self.folder, self.dataset = folder, dataset
+        self.file = folder / "study.toml"
+        self.results = folder / "study_results"
+
+    def write(self, more: str = "", *, methods=("pce",), folds="2", version=1, steps=3, settings="") -> Path:
+        self.folder.mkdir(exist_ok=True)
+        self.file.write_text(
+            f"version = {version}\ndataset = {json.dumps(str(self.dataset))}\nsteps = {steps}\n"
+            f"methods = {json.dumps(list(methods))}\nfolds = {folds}\n{more}\n[settings]\n{TINY}{settings}\n"
+        )
+        return self.file
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "pclmix", "experiment", str(self.file), *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    def scores(self) -> dict[str, dict]:
+        """Scores by job, from the job files."""
+        found = {}
+        for path in sorted(self.results.rglob("job.json")):
+            record = json.loads(path.read_text())
+            found[record["job"]] = record["scores"]
+        return found
+
+
+@pytest.fixture
+def experiment(tmp_path, phantom) -> Experiment:
+    return Experiment(tmp_path / "study", phantom)

@@ -1,0 +1,72 @@
+"""A sweep that is killed, fails in part or is resumed ends with the table of one that nobody touched."""
+
+import shutil
+import signal
+import time
+
+from experiment.conftest import Experiment
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+
+
+def table(results):
+    return (results / "report" / "comparison.csv").read_text()
+
+
+def test_a_killed_sweep_loses_no_finished_job_and_ends_with_the_same_table(tmp_path, phantom):
+    untouched, killed = (Experiment(tmp_path / name, phantom) for name in ("a", "b"))
+    for each in (untouched, killed):
+        each.write(methods=("pclmix", "pce"), folds='[{test = ["heart002"]}]', steps=10)
+    code, out, _ = untouched.run()
+    assert code == 0 and "report.md" in out
+
+    process = killed.start()
+    first = killed.results / "jobs" / "pclmix" / "fold-1" / "seed-0" / "job.json"
+    second = killed.results / "jobs" / "pce" / "fold-1" / "seed-0"
+    wait_for(lambda: (second / "run" / "run.toml").exists())
+    process.kill()
+    process.communicate()
+    stamp = first.stat().st_mtime_ns
+    assert not (second / "job.json").exists()
+    assert killed.run()[0] == 2  # not without --resume
+    code, _, err = killed.run("--resume")
+    assert code == 0, err
+    assert first.stat().st_mtime_ns == stamp
+    assert killed.scores() == untouched.scores()
+    assert table(killed.results) == table(untouched.results)
+
+
+def test_a_stopped_sweep_says_how_to_go_on(experiment):
+    experiment.write(steps=2000)
+    process = experiment.start()
+    wait_for(lambda: list(experiment.results.rglob("run/log.csv")))
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].endswith("stopped and saved; --resume continues")
+    assert list(experiment.results.rglob("checkpoint.safetensors"))
+
+
+def test_failed_jobs_stop_no_other_and_another_tools_predictions_stand_in_the_table(experiment, phantom):
+    truths = sorted((phantom / "labelsTr_dense").glob("heart002*"))
+    for name, paths in (("theirs", truths), ("partial", truths[1:])):
+        (experiment.folder / name).mkdir(parents=True)
+        for path in paths:
+            shutil.copy(path, experiment.folder / name / path.name)
+    more = '[ablation]\nwild = {"optimizer.rate" = 1e30}\n'
+    external = 'external = {theirs = "theirs", partial = "partial"}'
+    experiment.write(external, methods=("pce",), folds='[{test = ["heart002"]}]', settings=more)
+    code, out, err = experiment.run()
+    assert code == 1 and "2 job(s) failed, the first ablation/wild/fold-1/seed-0" in err
+    assert "partial: no prediction for heart002_frame01" in err
+    scores = experiment.scores()
+    assert set(scores) == {"pce/fold-1/seed-0", "external/theirs/fold-1"}
+    assert scores["external/theirs/fold-1"]["default"]["mean"]["dice"] == 1
+    assert "theirs" in out
+    report = (experiment.results / "report" / "report.md").read_text()
+    assert "wild" in report and "partial" in report
