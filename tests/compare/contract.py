@@ -14,9 +14,7 @@ from pclmix.labels import IGNORE
 from pclmix.network.dual import SegmentationNet
 
 NETWORK = make_settings("cpu", ("network.swin_width=16", "network.embedding=8")).network
-CALM = AugmentSettings(
-    flip=False, rotation=5, scale=0.05, gamma=0.1, contrast=0.1, brightness=0.1, noise=0.05, blur=0
-)
+CALM = AugmentSettings(flip=False, rotation=5, scale=0.05, gamma=0.1, contrast=0.1, brightness=0.1, noise=0.05, blur=0)
 
 
 def make_plan(classes=3, channels=1, crop=(32, 32)):

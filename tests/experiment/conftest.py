@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pclmix.experiment.job import run_job
+from pclmix.experiment.plan import place_orders, plan_experiment
+from pclmix.experiment.run import save_rows
+from pclmix.experiment.spec import read_spec
+from pclmix.report.write import write_report
+
 TINY = """
 "planner.pixels" = 1024
 "planner.batch" = 2
@@ -17,6 +23,8 @@ TINY = """
 "train.statistics_batches" = 1
 "train.validations" = 1
 """
+
+TWO_METHODS = {"methods": ("pclmix", "pce"), "folds": '[{test = ["heart002"]}]', "steps": 10}
 
 
 class Experiment:
@@ -57,3 +65,17 @@ class Experiment:
 @pytest.fixture
 def experiment(tmp_path, phantom) -> Experiment:
     return Experiment(tmp_path / "study", phantom)
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory, phantom) -> Experiment:
+    """Two methods, run to the end without disturbance."""
+    made = Experiment(tmp_path_factory.mktemp("untouched") / "study", phantom)
+    made.write(**TWO_METHODS)
+    plan = plan_experiment(read_spec(made.file))
+    place_orders(plan)
+    save_rows(plan)
+    for order in plan.orders:  # as the job's own process does it, without starting one
+        run_job(made.results / "jobs" / order.job)
+    write_report(made.results)
+    return made

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from experiment.conftest import Experiment
+from experiment.conftest import TWO_METHODS
 from experiment.test_run import table, wait_for
 
 pytest.importorskip("ray", reason="Ray is not installed (pip install 'pclmix[ray]')")
@@ -30,12 +30,9 @@ def parent(process: int) -> int:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the worker in /proc")
-def test_a_killed_worker_loses_no_job_and_the_table_is_the_same(tmp_path, phantom):
-    untouched, killed = (Experiment(tmp_path / name, phantom) for name in ("a", "b"))
-    for each in (untouched, killed):
-        each.write(methods=("pclmix", "pce"), folds='[{test = ["heart002"]}]', steps=10)
-    assert untouched.run()[0] == 0
-
+def test_a_killed_worker_loses_no_job_and_the_table_is_the_same(untouched, experiment):
+    killed = experiment
+    killed.write(**TWO_METHODS)
     process = killed.start("--ray", "local")
     victim = killed.results / "jobs" / "pclmix" / "fold-1" / "seed-0"
     wait_for(lambda: (victim / "run" / "run.toml").exists())

@@ -4,7 +4,11 @@ import shutil
 import signal
 import time
 
-from experiment.conftest import Experiment
+import pytest
+from experiment.conftest import TWO_METHODS
+
+from pclmix.errors import InputError
+from pclmix.experiment.run import run_experiment
 
 
 def wait_for(condition, seconds=120):
@@ -18,13 +22,9 @@ def table(results):
     return (results / "report" / "comparison.csv").read_text()
 
 
-def test_a_killed_sweep_loses_no_finished_job_and_ends_with_the_same_table(tmp_path, phantom):
-    untouched, killed = (Experiment(tmp_path / name, phantom) for name in ("a", "b"))
-    for each in (untouched, killed):
-        each.write(methods=("pclmix", "pce"), folds='[{test = ["heart002"]}]', steps=10)
-    code, out, _ = untouched.run()
-    assert code == 0 and "report.md" in out
-
+def test_a_killed_sweep_loses_no_finished_job_and_ends_with_the_same_table(untouched, experiment):
+    killed = experiment
+    killed.write(**TWO_METHODS)
     process = killed.start()
     first = killed.results / "jobs" / "pclmix" / "fold-1" / "seed-0" / "job.json"
     second = killed.results / "jobs" / "pce" / "fold-1" / "seed-0"
@@ -33,7 +33,8 @@ def test_a_killed_sweep_loses_no_finished_job_and_ends_with_the_same_table(tmp_p
     process.communicate()
     stamp = first.stat().st_mtime_ns
     assert not (second / "job.json").exists()
-    assert killed.run()[0] == 2  # not without --resume
+    with pytest.raises(InputError, match="not empty"):  # not without --resume
+        run_experiment(killed.file)
     code, _, err = killed.run("--resume")
     assert code == 0, err
     assert first.stat().st_mtime_ns == stamp

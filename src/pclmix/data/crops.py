@@ -21,7 +21,7 @@ def crop_labels(labels: Sequence[NDArray[np.uint8]], batch: Batch) -> Tensor:
     size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
     out = torch.full(batch.scribble.shape, IGNORE, dtype=torch.int64)
     for item, place in enumerate(places.tolist()):
-        label = torch.from_numpy(np.ascontiguousarray(labels[place]))
+        label = torch.from_numpy(np.array(labels[place]))  # a copy: maps on disk cannot be written to
         x, y = (position.round().long() for position in _positions(frames[item], size))
         inside = (x >= 0) & (x < label.shape[1]) & (y >= 0) & (y < label.shape[0])
         found = label[y.clamp(0, label.shape[0] - 1), x.clamp(0, label.shape[1] - 1)].long()
@@ -37,7 +37,7 @@ def crop_maps(maps: Sequence[NDArray[Any]], batch: Batch) -> Tensor:
     size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
     crops = []
     for item, place in enumerate(places.tolist()):
-        values = torch.from_numpy(np.ascontiguousarray(maps[place], dtype=np.float32))[None]
+        values = torch.from_numpy(np.array(maps[place], dtype=np.float32))[None]
         sides = torch.tensor([values.shape[3], values.shape[2]])
         grid = (2 * torch.stack(_positions(frames[item], size), dim=-1) + 1) / sides - 1
         crops.append(functional.grid_sample(values, grid[None], padding_mode="zeros", align_corners=False))

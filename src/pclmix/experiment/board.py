@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pclmix.experiment.plan import FAILED_NAME, RESULT_NAME, Order
+from pclmix.experiment.order import FAILED_NAME, RESULT_NAME, Order
 
 SHOWN = 20
 """Most waiting or finished jobs shown, so that the table fits a screen."""

@@ -24,7 +24,7 @@ from pclmix.data.folder import Case, Dataset, read_dataset, read_dense, read_scr
 from pclmix.data.volume import nifti_files, read_label, require_same_grid, slice_axis, to_slices
 from pclmix.errors import InputError
 from pclmix.evaluate import Evaluation, case_id, evaluate_case, summarise, to_json
-from pclmix.experiment.plan import FAILED_NAME, ORDER_NAME, RESULT_NAME, Order
+from pclmix.experiment.order import FAILED_NAME, ORDER_NAME, RESULT_NAME, Order, fail
 from pclmix.experiment.provenance import provenance
 from pclmix.files import atomic_path
 from pclmix.infer import PredictOptions, predict_files
@@ -145,14 +145,6 @@ def _annotation(cases: list[Case], dataset: Dataset) -> tuple[int, float]:
         drawn = known[known.any(axis=(1, 2))]
         slices, pixels, annotated = slices + len(drawn), pixels + drawn.size, annotated + int(drawn.sum())
     return slices, annotated / max(pixels, 1)
-
-
-def fail(folder: Path, error: str) -> None:
-    """Leave word of why a job did not finish."""
-    order = load_tree(Order, folder / ORDER_NAME)
-    with atomic_path(folder / FAILED_NAME) as temporary:
-        entry = {"job": order.job, "part": order.part, "row": order.row, "error": error}
-        temporary.write_text(json.dumps(entry, indent=1), encoding="utf-8")
 
 
 def _end_with_parent() -> None:

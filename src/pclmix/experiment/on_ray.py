@@ -7,7 +7,6 @@ that can be reached. The data set must lie at the same path on every machine.
 
 import io
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 from pclmix.config import save_tree
 from pclmix.errors import InputError
 from pclmix.experiment.board import Board
-from pclmix.experiment.job import fail
-from pclmix.experiment.plan import FAILED_NAME, ORDER_NAME, RESULT_NAME, Order
+from pclmix.experiment.order import COMMAND, FAILED_NAME, ORDER_NAME, RESULT_NAME, Order, fail
 from pclmix.experiment.spec import ExperimentSpec
 from pclmix.interrupt import Interrupted, stop_on_signal
 
@@ -85,8 +83,7 @@ def work_on(values: dict[str, Any], folder: str) -> bytes:
         place.mkdir(parents=True, exist_ok=True)
         save_tree(order, place / ORDER_NAME)
     with (place / "job.log").open("ab") as log:
-        command = [sys.executable, "-m", "pclmix.experiment.job", str(place)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        process = subprocess.Popen([*COMMAND, str(place)], stdin=subprocess.PIPE, stdout=log, stderr=log)
         code = process.wait()
     if code and not (place / FAILED_NAME).exists():
         fail(place, f"ended with exit code {code}, see {place / 'job.log'}")

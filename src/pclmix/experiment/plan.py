@@ -6,41 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pclmix.compare.registry import get_method
-from pclmix.config import Settings, Tree, load_tree, make_settings, save_tree
+from pclmix.config import load_tree, make_settings, save_tree
 from pclmix.data.folder import Dataset, case_ids, read_dataset
 from pclmix.errors import InputError
+from pclmix.experiment.order import ORDER_NAME, Order
 from pclmix.experiment.spec import ExperimentSpec, FoldSpec, Overrides
-
-ORDER_NAME = "order.toml"
-RESULT_NAME = "job.json"
-FAILED_NAME = "failed.json"
-
-
-class Order(Tree):
-    """What a job is to do; `order.toml` in its folder. With a folder of `predictions` it scores these, no training."""
-
-    job: str
-    part: str
-    """comparison, ablation, sensitivity or effort."""
-    row: str
-    method: str
-    parameter: str = ""
-    value: float = 0.0
-    dataset: str
-    fold: str
-    train_cases: tuple[str, ...]
-    test_cases: tuple[str, ...]
-    seed: int
-    steps: int | None = None
-    minutes: float | None = None
-    settings: Settings | None = None
-    predictions: str = ""
-
-    def work(self) -> dict[str, Any]:
-        """What it computes, whatever table it stands in: two orders of the same work are one job."""
-        effort = (self.parameter, self.value) if self.part == "effort" and self.value < 1 else None
-        work = self.model_dump(exclude={"job", "part", "row", "parameter", "value"})
-        return work | {"effort": effort}
 
 
 class Row(NamedTuple):

@@ -1,7 +1,6 @@
 """Running an experiment: orders are placed, whoever runs them (this machine in turn, or Ray) fills their folders."""
 
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from rich.console import Console
 from pclmix.console import stderr_console
 from pclmix.errors import InputError
 from pclmix.experiment.board import Board
-from pclmix.experiment.job import fail
-from pclmix.experiment.plan import ExperimentPlan, Order, place_orders, plan_experiment
+from pclmix.experiment.job import run_job
+from pclmix.experiment.order import COMMAND, Order, fail
+from pclmix.experiment.plan import ExperimentPlan, place_orders, plan_experiment
 from pclmix.experiment.spec import VERSION, read_spec
 from pclmix.files import atomic_path, claim_folder
 from pclmix.interrupt import Interrupted, stop_on_signal
-
-COMMAND = (sys.executable, "-m", "pclmix.experiment.job")
 
 
 def run_experiment(
@@ -39,9 +37,13 @@ def run_experiment(
     try:
         with lock:
             place_orders(plan)
-            _save_rows(plan)
+            save_rows(plan)
             with Board(results / "jobs", plan.orders, console) as board:
                 waiting = [order for order in plan.orders if not board.finished(order)]
+                for order in waiting:
+                    if order.predictions:
+                        _score(order, board)
+                waiting = [order for order in waiting if not order.predictions]
                 if ray is None:
                     _in_turn(waiting, board)
                 else:
@@ -51,6 +53,16 @@ def run_experiment(
             return results, [(order.job, board.error(order)) for order in plan.orders if board.error(order)]
     except Timeout:
         raise InputError(f"{results}: another experiment is at work there, expected it to end first") from None
+
+
+def _score(order: Order, board: Board) -> None:
+    """Another tool's predictions are scored here and at once."""
+    board.start(order)
+    try:
+        run_job(board.folder(order))
+    except InputError as error:
+        fail(board.folder(order), str(error))
+    board.end(order)
 
 
 def _in_turn(orders: Iterable[Order], board: Board) -> None:
@@ -77,7 +89,7 @@ def _in_turn(orders: Iterable[Order], board: Board) -> None:
                 raise Interrupted(f"{board.jobs.parent}: stopped and saved; --resume continues")
 
 
-def _save_rows(plan: ExperimentPlan) -> None:
+def save_rows(plan: ExperimentPlan) -> None:
     """Write `experiment.toml` of the results folder: what the report reads, jobs by row."""
     spec = plan.spec
     table = {

@@ -1,0 +1,47 @@
+"""nnU-Net's loss with an ignore label: partial cross entropy and partial Dice (Gotkowski et al., MICCAI 2025)."""
+
+import torch
+from torch import Tensor, nn
+
+from pclmix.compare.base import Losses, Method
+from pclmix.compare.soft_dice import soft_dice_loss
+from pclmix.config import Plan
+from pclmix.data.batches import Batch
+from pclmix.labels import IGNORE
+from pclmix.method.supervision import partial_cross_entropy
+from pclmix.network.dual import pretrained_segmentation_net
+
+
+class PartialLoss(Method):
+    """pCE + soft Dice loss, both over the annotated pixels alone, weights 1.
+
+    The loss of nnU-Net on the network, the augmentation and the optimiser that all methods share; nnU-Net's own
+    network, with its deep supervision, is no part of it.
+    """
+
+    name = "nnunet_pl"
+    summary = "partial cross entropy and partial Dice, nnU-Net's loss with an ignore label"
+    citation = "Gotkowski et al., Revisiting 3D Medical Scribble Supervision, MICCAI 2025"
+
+    @staticmethod
+    def network(plan: Plan) -> nn.Module:
+        """Encoder and CNN decoder."""
+        return pretrained_segmentation_net(plan)
+
+    def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
+        """M5 and the partial Dice loss."""
+        logits = self.net(batch.image)
+        supervised = partial_cross_entropy(logits, batch.scribble, batch.valid)
+        dice = soft_dice_loss(logits, batch.scribble, batch.valid)
+        return Losses(supervised + dice, {"supervised": supervised.detach(), "dice": dice.detach()})
+
+    def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Image, scribble, prediction, and the part of the prediction that the loss sees."""
+        prediction = self.net(batch.image).argmax(dim=1)
+        seen = (batch.scribble != IGNORE) & batch.valid
+        return {
+            "image": batch.image,
+            "scribble": batch.scribble,
+            "prediction": prediction,
+            "prediction seen": prediction.where(seen, IGNORE),
+        }
