@@ -8,17 +8,10 @@ from typer.testing import CliRunner
 
 from pclmix.cli import app
 from pclmix.data.check import check_dataset
+from pclmix.data.drawing import ScribbleSettings, case_seed, simulate_scribble
 from pclmix.data.folder import read_dataset
 from pclmix.data.phantom import make_heart
-from pclmix.data.scribble import (
-    ScribbleSettings,
-    case_seed,
-    make_scribbles,
-    simulate_scribble,
-    stroke_distance,
-    stroke_length,
-    tally,
-)  # fmt: skip
+from pclmix.data.scribble import make_scribbles, stroke_distance, stroke_length, tally
 from pclmix.data.strokes import find_ring
 from pclmix.data.volume import read_geometry
 from pclmix.errors import InputError

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ class Experiment:
         self.folder, self.dataset = folder, dataset
         self.file = folder / "study.toml"
         self.results = folder / "study_results"
+        self.started: list[subprocess.Popen] = []
 
     def write(self, more: str = "", *, methods=("pce",), folds="2", version=1, steps=3, settings="") -> Path:
         self.folder.mkdir(exist_ok=True)
@@ -46,7 +48,16 @@ class Experiment:
     def start(self, *arguments: str) -> subprocess.Popen:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "pclmix", "experiment", str(self.file), *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        self.started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        )
+        return self.started[-1]
+
+    def clean_up(self) -> None:
+        """Let nothing live on that a failing test has started; its jobs end with it."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         process = self.start(*arguments)
@@ -63,8 +74,10 @@ class Experiment:
 
 
 @pytest.fixture
-def experiment(tmp_path, phantom) -> Experiment:
-    return Experiment(tmp_path / "study", phantom)
+def experiment(tmp_path, phantom) -> Iterator[Experiment]:
+    made = Experiment(tmp_path / "study", phantom)
+    yield made
+    made.clean_up()
 
 
 @pytest.fixture(scope="session")

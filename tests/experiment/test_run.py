@@ -11,7 +11,7 @@ from pclmix.errors import InputError
 from pclmix.experiment.run import run_experiment
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"

@@ -2,8 +2,8 @@
 
 Blocks are chosen by a minimum cut, then each image moves its own salient tiles to where it is shown. Numbers are those
 of CycleMix (Zhang & Zhuang, CVPR 2022). Ours: the mask has two levels, where that code has three, so that labels stay
-labels and the cut is exact; tiles, 16 along the longer side, are moved by an optimal assignment, not those of 4
-pixels by a greedy one; images are put to 0..1 by their own range for the edge term; a pair whose edge would rather be cut than
+labels and the cut is exact; tiles, 16 along the longer side, are moved by an optimal assignment, not those of 4 pixels
+by a greedy one; images are put to 0..1 by their own range for the edge term; a pair whose edge would rather be cut than
 not counts as free to cut; no adversarial noise, which is off in Puzzle Mix too.
 """
 
