@@ -46,7 +46,18 @@ def test_torch_is_not_imported_before_it_is_needed(code):
 
 def test_help_names_every_command():
     text = invoke("--help").stdout
-    for command in ("demo", "import", "check", "train", "predict", "evaluate"):
+    for command in (
+        "demo",
+        "import",
+        "check",
+        "scribble",
+        "train",
+        "predict",
+        "evaluate",
+        "methods",
+        "experiment",
+        "report",
+    ):
         assert command in text
         assert invoke(command, "--help").exit_code == 0
     for group in ("folder", "acdc", "mscmr", "wsl4mis"):

@@ -226,7 +226,7 @@ def test_a_slice_of_one_intensity_has_superpixels():
 def test_walked_slices_are_made_once(monkeypatch):
     source = make_source(make_plan(), seed=77)
     first = walked_slices(source, 20, 0.15, 10.0)
-    monkeypatch.setattr(superpixel, "slic", None)  # would fail if it were called
+    monkeypatch.setattr(superpixel, "superpixels", None)  # would fail if it were called
     again = walked_slices(source, 20, 0.15, 10.0)
     assert len(first) == len(again) == len(source.slices)
     for place, (old, new) in enumerate(zip(first, again, strict=True)):

@@ -1,5 +1,6 @@
 """Jobs on a real local Ray cluster; a worker that is killed midway loses nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,12 @@ from pathlib import Path
 import pytest
 from experiment.conftest import TWO_METHODS
 from experiment.test_run import table, wait_for
+
+from pclmix.config import load_tree, save_tree
+from pclmix.errors import InputError
+from pclmix.experiment import on_ray
+from pclmix.experiment.order import Order
+from pclmix.experiment.run import run_experiment
 
 pytest.importorskip("ray", reason="Ray is not installed (pip install 'pclmix[ray]')")
 
@@ -43,3 +50,42 @@ def test_a_killed_worker_loses_no_job_and_the_table_is_the_same(untouched, exper
     assert process.returncode == 0, err
     assert killed.scores() == untouched.scores()
     assert table(killed.results) == table(untouched.results)
+
+
+def test_a_worker_that_does_not_see_the_folder_sends_the_finished_job_home(untouched, tmp_path):
+    order = load_tree(Order, untouched.results / "jobs" / "pce" / "fold-1" / "seed-0" / "order.toml")
+    home = tmp_path / "jobs" / order.job
+    archive = on_ray.work_on(order.model_dump(mode="json"), str(home))
+    assert archive and not home.exists()
+    home.mkdir(parents=True)
+    save_tree(order, home / "order.toml")
+
+    class Ray:
+        def get(self, reference):
+            return reference
+
+    on_ray._gather(Ray(), archive, home)
+    record = json.loads((home / "job.json").read_text())
+    assert record["scores"] == untouched.scores()[order.job]
+    assert sorted(path.name for path in (home / "predictions").iterdir())[0] == "heart002_frame01.nii.gz"
+    assert (home / "run" / "model.safetensors").exists()
+
+
+def test_a_job_that_is_lost_says_so(untouched, experiment):
+    experiment.write(**TWO_METHODS)
+    order = load_tree(Order, untouched.results / "jobs" / "pce" / "fold-1" / "seed-0" / "order.toml")
+    folder = experiment.results / "jobs" / order.job
+    save_tree(order, folder / "order.toml")
+
+    class Ray:
+        def get(self, reference):
+            raise RuntimeError("the node is gone")
+
+    on_ray._gather(Ray(), None, folder)
+    assert "lost on the cluster (RuntimeError: the node is gone)" in (folder / "failed.json").read_text()
+
+
+def test_an_address_where_no_cluster_is_brings_one_line(experiment):
+    experiment.write(folds='[{test = ["heart002"]}]')
+    with pytest.raises(InputError, match=r"--ray 127.0.0.1:1: cannot be reached"):
+        run_experiment(experiment.file, ray="127.0.0.1:1")

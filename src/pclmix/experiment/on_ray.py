@@ -6,6 +6,7 @@ that can be reached. The data set must lie at the same path on every machine.
 """
 
 import io
+import socket
 import subprocess
 import tarfile
 from pathlib import Path
@@ -28,6 +29,7 @@ def on_ray(orders: list[Order], board: Board, spec: ExperimentSpec, address: str
         import ray
     except ImportError:
         raise InputError("--ray: Ray is not installed, expected: pip install 'pclmix[ray]'") from None
+    _require_answer(address)
     try:
         ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -52,6 +54,17 @@ def on_ray(orders: list[Order], board: Board, spec: ExperimentSpec, address: str
                     raise Interrupted(f"{board.jobs.parent}: stopped; --resume continues")
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raise `InputError` where nobody listens at HOST:PORT; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:  # local, auto
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--ray {address}: cannot be reached ({error}), expected local or HOST:PORT") from None
 
 
 def _gather(ray: Any, reference: Any, folder: Path) -> None:
