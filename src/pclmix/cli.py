@@ -203,7 +203,8 @@ def scribble(
 ) -> None:
     """Make scribbles from dense labels, as an annotator might have drawn them, and print their figures."""
     from pclmix.console import stdout_console
-    from pclmix.data.scribble import ScribbleSettings, make_scribbles, render
+    from pclmix.data.drawing import ScribbleSettings
+    from pclmix.data.scribble import make_scribbles, render
 
     settings = ScribbleSettings(curve=curve, width=width, length=length, border=border, background=background)
     report = make_scribbles(dense, out, settings, seed=seed, compare=compare, overwrite=overwrite)
@@ -227,6 +228,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")] = False,
     overwrite: Overwrite = False,
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs (without one: processes) a machine, which share every batch.")
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each, or let srun.")] = 1,
 ) -> None:
     """Learn a model from the scribbles of a dataset folder."""
     if steps is not None and minutes is not None:
@@ -251,7 +256,11 @@ def train(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
+        devices=devices,
+        nodes=nodes,
     )
+    if result.rank:
+        return
     if result.validation is not None:
         from pclmix.console import stdout_console
 

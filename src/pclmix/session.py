@@ -7,6 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pclmix import distributed
 from pclmix.averaging import AveragedWeights
 from pclmix.compare.base import Losses, Method
 from pclmix.config import OptimizerSettings, Plan, Settings
@@ -36,11 +37,12 @@ class Session:
         """One training step at r = t/T; returns its losses and the learning rate used."""
         optimizer = self.optimizer
         rate = set_rate(optimizer, self.settings.optimizer, progress)
-        torch.manual_seed(step_seed(self.seed, self.step, "network"))
-        generator = torch.Generator().manual_seed(step_seed(self.seed, self.step, "method"))
+        torch.manual_seed(self._stream("network"))
+        generator = torch.Generator().manual_seed(self._stream("method"))
         losses = self.method.losses(self.placed(batch), progress, generator)
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
+        distributed.average_gradients(self.module)
         if self.settings.optimizer.clip_norm:
             # Not finite is no error here: the loop says so in a line, and the scaler of fp16 skips such steps.
             norm = self.settings.optimizer.clip_norm
@@ -50,6 +52,11 @@ class Session:
         self.averaged.update(self.kept, self.step)
         self.step += 1
         return losses, rate
+
+    def _stream(self, purpose: str) -> int:
+        """Seed of this step's random numbers: each rank has its own, the first those of a run of one process."""
+        rank = distributed.rank()
+        return step_seed(self.seed, self.step, f"{purpose}/{rank}" if rank else purpose)
 
     def panels(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """The method's picture of the first samples of a batch, label maps as integers; moves nothing."""
@@ -73,12 +80,14 @@ def open_session(
     seed: int,
     total: int,
 ) -> Session:
-    """A session before its first of `total` steps; the same arguments give the same session, bit for bit."""
+    """A session before its first of `total` steps; the same arguments give the same session, bit for bit, and every
+    rank the same but for its share of the data."""
     torch.manual_seed(step_seed(seed, 0, "weights"))
     module = method.network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
-    source = BatchSource(cases, plan, settings.augment, settings.train, seed)
+    rank, world = distributed.rank(), distributed.world()
+    source = BatchSource(cases, plan, settings.augment, settings.train, seed, rank=rank, world=world)
     made = method(net, plan, method.own(settings))
     made.prepare(source)
     return Session(

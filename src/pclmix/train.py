@@ -8,15 +8,19 @@ import json
 import math
 import time
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 import pclmix
+from pclmix import distributed
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
+from pclmix.compare.base import Method
 from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.console import stderr_console
@@ -24,8 +28,18 @@ from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import require_trainable, stroke_warnings
 from pclmix.data.fingerprint import Fingerprint, fingerprint
-from pclmix.data.folder import Dataset, case_ids, listed_val_cases, patients_from_file, read_dataset, read_dense, split
+from pclmix.data.folder import (
+    Case,
+    Dataset,
+    case_ids,
+    listed_val_cases,
+    patients_from_file,
+    read_dataset,
+    read_dense,
+    split,
+)
 from pclmix.data.plan import make_plan
+from pclmix.distributed import agreed, lead, leave
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.interrupt import Interrupted, stop_on_signal
@@ -78,6 +92,8 @@ class TrainResult:
     seconds: float
     plan: Plan
     validation: Validation | None
+    rank: int = 0
+    """Which of the run's processes this is; the first alone has written and spoken."""
 
 
 def train(
@@ -93,6 +109,8 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
     console: Console | None = None,
 ) -> TrainResult:
     """Learn a segmentation model from the scribbles of a dataset folder and leave it in the folder `run`.
@@ -103,11 +121,58 @@ def train(
     without it the data set's own list counts. `train_cases` trains on those it names alone. A `resume`
     takes everything from the run folder; what is given beside it must agree with that.
 
+    `devices` on each of `nodes` machines share every batch (`distributed.py`). On one machine this starts the program
+    again, once a further device, so it must be called by a program whose arguments lead here; each process returns.
+    A resume may have other numbers: the batches stay the same, the random choices within a step do not.
+
     Raises:
         InputError: the data set, the settings or the run folder is not fit to train with.
         Interrupted: Ctrl-C or SIGTERM, after the state was saved.
+        SystemExit: on ranks other than 0, when rank 0 raised one of the others.
     """
-    console = console or stderr_console()
+    run = Path(run)
+    recorded = run / "settings.toml"
+    used = load_tree(Settings, recorded) if resume and recorded.exists() else settings or make_settings("cpu")
+    fabric = distributed.open_fabric(precision(used), devices, nodes)
+    console = (console or stderr_console()) if distributed.rank() == 0 else Console(quiet=True)
+    task = distributed.lead(
+        _prepare, dataset_folder, run, settings, method, steps, val_cases, train_cases, seed, resume, overwrite, console
+    )
+    return _run(fabric, task, minutes, console)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a run has to do: all that is read or chosen before its data are preprocessed. `record` is None, and `prints`
+    is not, where the run begins; `steps` None leaves them to `minutes` or the settings."""
+
+    chosen: type[Method]
+    dataset: Dataset
+    run: Path
+    settings: Settings
+    seed: int
+    steps: int | None
+    trained: list[Case]
+    validated: list[Case]
+    plan: Plan
+    prints: Fingerprint | None
+    record: RunRecord | None
+
+
+def _prepare(
+    dataset_folder: Path,
+    run: Path,
+    settings: Settings | None,
+    method: str | None,
+    steps: int | None,
+    val_cases: Path | Collection[str] | None,
+    train_cases: Collection[str] | None,
+    seed: int | None,
+    resume: bool,
+    overwrite: bool,
+    console: Console,
+) -> _Task:
+    """Read the data set and the run folder, check what was asked for against both, and plan."""
     chosen = get_method(method or PCLMix.name)
     dataset = read_dataset(Path(dataset_folder))
     for line in require_trainable(dataset):
@@ -138,6 +203,7 @@ def train(
     for case in validated:  # rather now than at the first validation
         if case.dense is not None:
             read_dense(dataset, case)
+    prints = None
     if record is None:
         prints = fingerprint(dataset, trained, settings.planner)
         plan = make_plan(prints, dataset, settings)
@@ -145,88 +211,137 @@ def train(
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
-    cached = build_cache(dataset, trained, plan, console, dense=chosen.needs_dense)
-    cached_validation = build_cache(dataset, validated, plan, console)
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision(settings))  # type: ignore[arg-type]
-    fabric.launch()
+    if plan.batch % distributed.world():
+        raise InputError(
+            f"planner.batch {plan.batch}: cannot be shared out evenly among {distributed.world()} processes, "
+            f"expected a multiple of {distributed.world()}"
+        )
+    return _Task(chosen, dataset, run, settings, seed, steps, trained, validated, plan, prints, record)
+
+
+def _run(fabric: Fabric, task: _Task, minutes: float | None, console: Console) -> TrainResult:
+    """Preprocess, measure where `minutes` are given, say what will be done, and do it."""
+    chosen, dataset, run, settings, plan = task.chosen, task.dataset, task.run, task.settings, task.plan
+    cached = distributed.lead_then_follow(build_cache, dataset, task.trained, plan, console, dense=chosen.needs_dense)
+    cached_validation = distributed.lead_then_follow(build_cache, dataset, task.validated, plan, console)
     batches = settings.train.statistics_batches
-    validator = Validator(dataset, validated, cached_validation, trained, cached, plan, fabric.device, batches)
-    fresh = record is None
+    validator = Validator(
+        dataset, task.validated, cached_validation, task.trained, cached, plan, fabric.device, batches
+    )
+    record, steps = task.record, task.steps
     if record is None:
         if minutes is not None:
-            probe = open_session(fabric, chosen, cached, plan, settings, seed, 10_000)
+            probe = distributed.together(open_session, fabric, chosen, cached, plan, settings, task.seed, 10_000)
             steps = _steps_within(minutes, probe, validator)
         record = RunRecord(
             dataset=str(dataset.root),
             method=chosen.name,
-            seed=seed,
+            seed=task.seed,
             steps=steps or settings.train.steps,
-            val_cases=tuple(sorted(case.id for case in validated)),
-            train_cases=tuple(case.id for case in trained),
+            val_cases=tuple(sorted(case.id for case in task.validated)),
+            train_cases=tuple(case.id for case in task.trained),
             data_key=_data_key(cached),
             version=pclmix.__version__,
         )
     elif record.data_key != _data_key(cached):
-        raise InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
-    console.print(
-        f"{chosen.name}, preset {settings.preset}: {len(trained)} cases to train on, {len(validated)} to validate on; "
-        f"crops of {plan.crop[0]} x {plan.crop[1]} pixels of {plan.spacing[0]:.2f} x {plan.spacing[1]:.2f} mm, "
-        f"batch {plan.batch}, T = {record.steps} steps (repeat with --steps {record.steps}), seed {seed}",
-        highlight=False,
-    )
-    if settings.preset == "paper" and chosen is PCLMix:
-        for line in paper_deviations(settings):
-            console.print(f"other than published: {line}", highlight=False)
-    if chosen.heeds_absence and (plan.complete_strokes or plan.rings):
-        console.print(_ruled_out(plan), highlight=False)
-    begun = not fresh and (run / CHECKPOINT_NAME).exists()
+        distributed.leave(
+            InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
+        )
+    _announce(task, record, console)
+    begun = task.record is not None and (run / CHECKPOINT_NAME).exists()
     start = plan.without_weights() if begun else plan  # a checkpoint holds all weights
-    session = open_session(fabric, chosen, cached, start, settings, seed, record.steps)
-    if fresh:
-        _begin(run, prints, plan, settings, record)
+    session = distributed.together(open_session, fabric, chosen, cached, start, settings, task.seed, record.steps)
+    if task.prints is not None:
+        distributed.lead(_begin, run, task.prints, plan, settings, record)
     seconds = 0.0
     if begun:
-        session.step, seconds = load_checkpoint(run / CHECKPOINT_NAME, session)
+        session.step, seconds = distributed.together(load_checkpoint, run / CHECKPOINT_NAME, session)
         console.print(f"resuming at step {session.step}", highlight=False)
     return _loop(session, validator, run, record.steps, seconds, console)
+
+
+def _announce(task: _Task, record: RunRecord, console: Console) -> None:
+    """Say what will be done."""
+    plan, settings = task.plan, task.settings
+    shared = f", shared by {distributed.world()} processes" if distributed.world() > 1 else ""
+    console.print(
+        f"{task.chosen.name}, preset {settings.preset}: {len(task.trained)} cases to train on, "
+        f"{len(task.validated)} to validate on; crops of {plan.crop[0]} x {plan.crop[1]} pixels of "
+        f"{plan.spacing[0]:.2f} x {plan.spacing[1]:.2f} mm, batch {plan.batch}{shared}, "
+        f"T = {record.steps} steps (repeat with --steps {record.steps}), seed {task.seed}",
+        highlight=False,
+    )
+    if settings.preset == "paper" and task.chosen is PCLMix:
+        for line in paper_deviations(settings):
+            console.print(f"other than published: {line}", highlight=False)
+    if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
+        console.print(_ruled_out(plan), highlight=False)
 
 
 def _loop(
     session: Session, validator: Validator, run: Path, total: int, seconds: float, console: Console
 ) -> TrainResult:
-    """The loop. Checkpoints are written by the clock, which touches no random state and so changes no result."""
+    """The loop. Checkpoints are written by the clock, which touches no random state and so changes no result.
+
+    Every rank runs it; what is `lead` is done by the first alone, who has the logs.
+    """
     settings, began, saved = session.settings.train, time.monotonic() - seconds, time.monotonic()
     due = {round(total * (i + 1) / settings.validations) for i in range(settings.validations - 1)} - {total}
     recent: list[dict[str, Tensor]] = []
-    with stop_on_signal() as stop, Logbook(run, start=session.step, steps=total, console=console) as log:
+    opened = distributed.together(_open_log, run, session.step, total, console)
+    with stop_on_signal() as stop, opened as log:
         for step, batch in prefetch(session.source, session.step, total):
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
             if session.step % LOG_EVERY == 0 or session.step == total:
-                log.losses(session.step, _figures(recent, run, session), rate)
+                lead(Logbook.losses, log, session.step, _figures(recent, run, session), rate)
                 recent.clear()
             at_validation = session.step in due
             if at_validation:
                 if validator.cases:
-                    log.validation(session.step, validator.during(session).figures())
-                _picture(run, session, batch, step / total)
-            if at_validation or stop.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(run / CHECKPOINT_NAME, session, time.monotonic() - began)
+                    lead(Logbook.validation, log, session.step, validator.during(session).figures())
+                lead(_picture, run, session, batch, step / total)
+            late = time.monotonic() - saved > CHECKPOINT_SECONDS
+            stopping, late = agreed(session.step, stop.requested, late)
+            if at_validation or stopping or late:
+                lead(save_checkpoint, run / CHECKPOINT_NAME, session, time.monotonic() - began)
                 saved = time.monotonic()
-            if stop.requested:
-                raise Interrupted(f"{run}: stopped and saved at step {session.step} of {total}; --resume continues")
-        save_checkpoint(run / CHECKPOINT_NAME, session, time.monotonic() - began)
+            if stopping:
+                leave(Interrupted(f"{run}: stopped and saved at step {session.step} of {total}; --resume continues"))
+        lead(save_checkpoint, run / CHECKPOINT_NAME, session, time.monotonic() - began)
         net, plan, validation = validator.at_end(session)
-        save_model(run / "model_last.safetensors", validator.last_weights(session), plan)
-        save_tree(plan, run / "plan.toml")
-        save_model(run / MODEL_NAME, net, plan)
-        _picture(run, session, session.source.batch(total - 1), 1.0)
-        if validation.figures():
-            log.validation(total, validation.figures())
-        save_curves(run / "curves.png", {session.method.name: run})
-        with atomic_path(run / "validation.json") as temporary:
-            temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
-    return TrainResult(run, total, time.monotonic() - began, plan, validation if validation.figures() else None)
+        lead(_write_result, session, validator, net, plan, validation, run, log)
+    seconds = time.monotonic() - began
+    return TrainResult(run, total, seconds, plan, validation if validation.figures() else None, distributed.rank())
+
+
+def _open_log(run: Path, start: int, steps: int, console: Console) -> AbstractContextManager[Logbook]:
+    """The log of rank 0; the others have none, and never touch it."""
+    if distributed.rank():
+        return nullcontext(cast(Logbook, None))
+    return Logbook(run, start=start, steps=steps, console=console)
+
+
+def _write_result(
+    session: Session,
+    validator: Validator,
+    net: nn.Module,
+    plan: Plan,
+    validation: Validation,
+    run: Path,
+    log: Logbook,
+) -> None:
+    """The model, the plan with its post-processing, the last picture, curves and scores."""
+    total = session.step
+    save_model(run / "model_last.safetensors", validator.last_weights(session), plan)
+    save_tree(plan, run / "plan.toml")
+    save_model(run / MODEL_NAME, net, plan)
+    _picture(run, session, session.source.batch(total - 1), 1.0)
+    if validation.figures():
+        log.validation(total, validation.figures())
+    save_curves(run / "curves.png", {session.method.name: run})
+    with atomic_path(run / "validation.json") as temporary:
+        temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
 
 
 def _ruled_out(plan: Plan) -> str:
@@ -275,7 +390,10 @@ def _begin(run: Path, prints: Fingerprint, plan: Plan, settings: Settings, recor
 
 
 def _steps_within(minutes: float, session: Session, validator: Validator) -> int:
-    """The number of steps that fits into `minutes` beside the validations, by a warm-up on a throw-away session."""
+    """The number of steps that fits into `minutes` beside the validations, by a warm-up on a throw-away session.
+
+    All ranks take part, and the first one's clock counts.
+    """
     times = []
     for step in range(WARM_UP_STEPS):
         batch = session.source.batch(step)
@@ -286,19 +404,22 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     times = sorted(times[2:])  # the first steps allocate
     seconds = times[len(times) // 2]
     left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)
-    if left < seconds:
-        raise InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more")
-    return max(1, int(left / seconds))
+    steps = distributed.lead(lambda: int(left / seconds))
+    if steps < 1:
+        leave(InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more"))
+    return steps
 
 
 def _figures(recent: list[dict[str, Tensor]], run: Path, session: Session) -> dict[str, float]:
-    """Mean losses of the last steps. Raises `InputError` when training has gone astray."""
-    figures = mean_of([{name: float(value) for name, value in row.items()} for row in recent])
+    """Mean losses of the last steps, over ranks. Raises `InputError` when training has gone astray."""
+    figures = distributed.averaged(mean_of([{name: float(value) for name, value in row.items()} for row in recent]))
     if not math.isfinite(figures["total"]):
         rate = session.settings.optimizer.rate
-        raise InputError(
-            f"{run}: the loss is {figures['total']} at step {session.step}, expected a number; "
-            f"try a smaller rate: --set optimizer.rate={rate / 3:.1g}"
+        leave(
+            InputError(
+                f"{run}: the loss is {figures['total']} at step {session.step}, expected a number; "
+                f"try a smaller rate: --set optimizer.rate={rate / 3:.1g}"
+            )
         )
     return figures
 

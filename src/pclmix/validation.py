@@ -1,9 +1,9 @@
 """Scores of a model on the validation cases, during a run and at its end. Nothing is chosen by them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from torch import Tensor, nn
 
+from pclmix import distributed
 from pclmix.averaging import with_fresh_statistics
 from pclmix.config import Plan
 from pclmix.data.cache import CachedCase
@@ -72,7 +73,10 @@ def render(validation: Validation) -> Group:
 
 @dataclass(frozen=True)
 class Validator:
-    """Scores the averaged weights: in passing during a run, in full at its end. Case lists run parallel."""
+    """Scores the averaged weights: in passing during a run, in full at its end. Case lists run parallel.
+
+    Of several ranks each predicts and scores a part of the cases, and all get all figures.
+    """
 
     dataset: Dataset
     cases: Sequence[Case]
@@ -110,11 +114,12 @@ class Validator:
         for cached in shown:
             predict_slices(net, cached.image, False, self.device)
         a_pixel = (time.perf_counter() - start) / sum(cached.image.size for cached in shown)
-        scored = sum(cached.image.size for cached in self.cached)
-        chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()])
+        ranks = distributed.world()
+        scored = sum(cached.image.size for cached in self.cached) / ranks
+        chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()]) / ranks
         default = MIRRORED_COST if self.plan.mirror else 1
         total += a_pixel * ((validations + default) * scored + default * chosen_by)
-        return total + (validations + 1) * self._scoring_seconds()
+        return total + (validations + 1) * self._scoring_seconds() / ranks
 
     def _scoring_seconds(self) -> float:
         """What scoring all cases once takes. The truth stands in for the prediction, since the confetti of an untrained
@@ -139,27 +144,35 @@ class Validator:
     def _stride(self) -> int:
         return max(1, -(-len(self.train_cached) // STROKE_CASES))
 
-    def _stroke_pairs(self, net: nn.Module) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    def _stroke_pairs(self, net: nn.Module) -> Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """(prediction, scribble) of some training cases at the plan's spacing."""
-        for case in self.train_cached[:: self._stride()]:
+
+        def pair(case: CachedCase) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             probabilities = predict_slices(net, case.image, self.plan.mirror, self.device)
-            yield probabilities.argmax(dim=1).to(torch.uint8).numpy(), np.asarray(case.label)
+            return probabilities.argmax(dim=1).to(torch.uint8).numpy(), np.asarray(case.label)
+
+        return distributed.share_out(pair, self.train_cached[:: self._stride()])
 
     def _validate(self, net: nn.Module, plan: Plan, *, full: bool) -> Validation:
-        plain: dict[str, dict[int, Score]] = {}
-        default: dict[str, dict[int, Score]] = {}
-        strokes = _Strokes()
-        for case, cached in zip(self.cases, self.cached, strict=True):
-            looks = [(False, plain), *([(True, default)] if full else [])]
-            for as_default, scores in looks:
+        def scored(pair: tuple[Case, CachedCase]) -> _Scored:
+            case, cached = pair
+            looks: list[dict[int, Score]] = []
+            for as_default in (False, True) if full else (False,):
                 probabilities = predict_slices(net, cached.image, plan.mirror and as_default, self.device)
                 if not as_default:
-                    strokes.add(probabilities, cached.label)
+                    strokes = _strokes(probabilities, cached.label)
                 if case.dense is not None:
                     kept = plan.largest_component if as_default else ()
-                    scores[case.id] = self._score(case, probabilities, plan, kept)
+                    looks.append(self._score(case, probabilities, plan, kept))
+            return _Scored(case.id, looks, strokes)
+
+        pairs = list(zip(self.cases, self.cached, strict=True))
+        results = list(distributed.share_out(scored, pairs))
+        plain, default = ({one.case: one.looks[n] for one in results if len(one.looks) > n} for n in (0, 1))
         return Validation(
-            summarise(plain) if plain else None, summarise(default) if default else None, strokes.figures()
+            summarise(plain) if plain else None,
+            summarise(default) if default else None,
+            _stroke_figures([one.strokes for one in results]),
         )
 
     def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: tuple[int, ...]) -> dict[int, Score]:
@@ -169,26 +182,38 @@ class Validator:
         return evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
 
 
-class _Strokes:
-    """pCE and agreement over all annotated pixels seen."""
+class _Strokes(NamedTuple):
+    """Over the annotated pixels of a case: the sum of -ln p, and how many of them are predicted right."""
 
-    def __init__(self) -> None:
-        self.loss = self.right = 0.0
-        self.count = 0
+    loss: float
+    right: float
+    pixels: int
 
-    def add(self, probabilities: Tensor, label: NDArray[np.uint8]) -> None:
-        target = torch.from_numpy(np.asarray(label).astype(np.int64))
-        known = target != IGNORE
-        picked = probabilities.permute(0, 2, 3, 1)[known]
-        wanted = target[known]
-        self.loss -= float(picked.gather(1, wanted[:, None]).clamp_min(1e-12).log().sum())
-        self.right += float((picked.argmax(dim=1) == wanted).sum())
-        self.count += int(known.sum())
 
-    def figures(self) -> dict[str, float]:
-        if not self.count:
-            return {}
-        return {"stroke_pce": self.loss / self.count, "stroke_agreement": self.right / self.count}
+class _Scored(NamedTuple):
+    """Scores of a case, plain and then (in full) as by default, none without dense labels; and those on its strokes."""
+
+    case: str
+    looks: list[dict[int, Score]]
+    strokes: _Strokes
+
+
+def _strokes(probabilities: Tensor, label: NDArray[np.uint8]) -> _Strokes:
+    target = torch.from_numpy(np.asarray(label).astype(np.int64))
+    known = target != IGNORE
+    picked = probabilities.permute(0, 2, 3, 1)[known]
+    wanted = target[known]
+    loss = -float(picked.gather(1, wanted[:, None]).clamp_min(1e-12).log().sum())
+    return _Strokes(loss, float((picked.argmax(dim=1) == wanted).sum()), int(known.sum()))
+
+
+def _stroke_figures(cases: list[_Strokes]) -> dict[str, float]:
+    """pCE and agreement over all annotated pixels."""
+    count = sum(case.pixels for case in cases)
+    if not count:
+        return {}
+    loss, right = sum(case.loss for case in cases), sum(case.right for case in cases)
+    return {"stroke_pce": loss / count, "stroke_agreement": right / count}
 
 
 def _images(session: Session, batches: int) -> Iterator[Tensor]:

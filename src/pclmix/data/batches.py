@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import draw, shade, warp
+from pclmix.data.augment import Draw, draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
@@ -57,13 +57,41 @@ class Batch:
         )
 
 
+class _CropChance(NamedTuple):
+    """What places one crop: fractions in [0, 1), and `jitter` in crops."""
+
+    near: float
+    where: float
+    jitter: NDArray[np.float64]
+    free: NDArray[np.float64]
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator) -> "_CropChance":
+        """The next one of a stream."""
+        return cls(random.random(), random.random(), random.uniform(-0.25, 0.25, 2), random.random(2))
+
+
 class BatchSource:
-    """Draws crops of annotated slices. Every epoch visits each such slice once, in a seeded order."""
+    """Draws crops of annotated slices. Every epoch visits each such slice once, in a seeded order.
+
+    Of several ranks each cuts and warps its share of the batch, consecutive samples; the shares end to end are the
+    batch of one rank (where a share is one sample, to the rounding of its coordinates).
+    """
 
     def __init__(
-        self, cases: Sequence[CachedCase], plan: Plan, augment: AugmentSettings, train: TrainSettings, seed: int
+        self,
+        cases: Sequence[CachedCase],
+        plan: Plan,
+        augment: AugmentSettings,
+        train: TrainSettings,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.cases, self.plan, self.augment, self.train, self.seed = cases, plan, augment, train, seed
+        size = plan.batch // world
+        self.share = slice(rank * size, (rank + 1) * size)
         self.slices = [
             (case, index)
             for case in range(len(cases))
@@ -86,24 +114,44 @@ class BatchSource:
         self.window = tuple(2 * math.ceil(side * factor / 2) for side in plan.crop)
 
     def batch(self, step: int) -> Batch:
-        """The augmented batch of a training step."""
+        """The rank's share of the augmented batch of a training step."""
         chosen = self._chosen(step)
-        images, labels, valid, corners = self._windows(chosen, self._random(CROPS, step))
+        images, labels, valid, corners = self._windows(chosen, self._random(CROPS, step), self.share)
+        chosen = chosen[self.share]
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
-        chance = draw(self.augment, self.plan.batch, generator)
+        chance = self._shared(draw(self.augment, self.plan.batch, generator))
         image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
         origin = self._origin(chosen, corners, chance.matrix)
-        return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
+        return Batch(self._shaded(chance, image, inside), scribble, inside, possible, origin)
 
     def plain_batch(self, index: int) -> Batch:
-        """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps."""
+        """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps.
+
+        It is whole on every rank, so that all get the same statistics.
+        """
         chosen = self._chosen(index)
-        images, labels, valid, corners = self._windows(chosen, self._random(PLAIN, index))
+        images, labels, valid, corners = self._windows(chosen, self._random(PLAIN, index), slice(None))
         matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
         image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
         return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix))
+
+    def _shared(self, chance: Draw) -> Draw:
+        """The draws of the rank's samples."""
+        parts: dict[str, Any] = {
+            name: value[self.share] for name, value in vars(chance).items() if isinstance(value, Tensor)
+        }
+        return replace(chance, **parts)
+
+    def _shaded(self, chance: Draw, image: Tensor, inside: Tensor) -> Tensor:
+        """The rank's part of `shade` of the whole batch, whose noise is one stream of random numbers."""
+        if len(image) == self.plan.batch:
+            return shade(chance, image, inside)
+        shaded = shade(replace(chance, noise=torch.zeros_like(chance.noise)), image, inside)
+        generator = torch.Generator().manual_seed(chance.noise_seed)
+        noise = torch.randn((self.plan.batch, *image.shape[1:]), generator=generator)[self.share]
+        return shaded + noise * chance.noise.view(-1, 1, 1, 1) * inside[:, None]
 
     def image(self, place: int) -> NDArray[np.float16]:
         """(C, H, W) of a training slice."""
@@ -151,17 +199,22 @@ class BatchSource:
             chosen.append(int(epochs[epoch][offset]))
         return chosen
 
-    def _windows(self, chosen: Sequence[int], random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _windows(
+        self, chosen: Sequence[int], random: np.random.Generator, share: slice
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres, and
-        their corners (B, 2) as (x, y); a label is a class, IGNORE, or BEYOND."""
-        batch, (height, width) = self.plan.batch, self.window
+        their corners (B, 2) as (x, y); a label is a class, IGNORE, or BEYOND. Chance is drawn for all of `chosen`,
+        windows are cut for the `share`."""
+        chances = [_CropChance.drawn(random) for _ in chosen][share]
+        chosen = chosen[share]
+        batch, (height, width) = len(chosen), self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
         corners = np.zeros((batch, 2), np.float32)
-        for item, place in enumerate(chosen):
+        for item, (place, chance) in enumerate(zip(chosen, chances, strict=True)):
             pixels, strokes = self.image(place), self.strokes(place)
-            centre = self._centre(strokes, random)
+            centre = self._centre(strokes, chance)
             corners[item] = centre[1] - width // 2, centre[0] - height // 2
             target, source = _overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
@@ -173,21 +226,19 @@ class BatchSource:
             valid[(item, *target)] = True
         return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid), torch.from_numpy(corners)
 
-    def _centre(self, strokes: NDArray[np.uint8], random: np.random.Generator) -> tuple[int, int]:
+    def _centre(self, strokes: NDArray[np.uint8], chance: _CropChance) -> tuple[int, int]:
         """Centre of a crop: near an annotated foreground pixel, else anywhere the crop stays within the slice."""
-        near, where, jitter = random.random(), random.random(), random.uniform(-0.25, 0.25, 2)
-        free = random.random(2)
         rows, columns = np.nonzero((strokes > 0) & (strokes != IGNORE))
         anywhere = tuple(
             round(side / 2 + fraction * (size - side)) if size > side else size // 2
-            for fraction, size, side in zip(free, strokes.shape, self.plan.crop, strict=True)
+            for fraction, size, side in zip(chance.free, strokes.shape, self.plan.crop, strict=True)
         )
-        if len(rows) == 0 or near >= self.train.foreground:
+        if len(rows) == 0 or chance.near >= self.train.foreground:
             return anywhere[0], anywhere[1]
-        pick = int(where * len(rows))
+        pick = int(chance.where * len(rows))
         centre = []
         for position, size, side, shift in zip(
-            (rows[pick], columns[pick]), strokes.shape, self.plan.crop, jitter, strict=True
+            (rows[pick], columns[pick]), strokes.shape, self.plan.crop, chance.jitter, strict=True
         ):
             wanted = position + shift * side
             # Rather real surroundings than emptiness: keep the crop within the slice where it fits.

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from pclmix.distributed import mean_over_ranks
 from pclmix.method.supervision import partial_cross_entropy
 
 
@@ -15,4 +16,4 @@ def mix_consistency(main: Tensor, auxiliary: Tensor, pseudo: Tensor, valid: Tens
 def decoder_difference(main: Tensor, auxiliary: Tensor, valid: Tensor) -> Tensor:
     """One look's part of M8: the mean over valid pixels and classes of (z_c - z_t)²; logits (B, K, H, W)."""
     squares = (main - auxiliary).square().mean(dim=1)
-    return (squares * valid).sum() / valid.sum().clamp_min(1)
+    return mean_over_ranks((squares * valid).sum(), valid.sum())

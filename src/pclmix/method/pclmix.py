@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from pclmix.compare.base import Losses, Method
 from pclmix.config import PCLMixSettings, Plan
 from pclmix.data.batches import Batch
+from pclmix.distributed import gathered
 from pclmix.method.consistency import decoder_difference, mix_consistency
 from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, select_anchors
 from pclmix.method.memory import Memory
@@ -19,7 +20,10 @@ from pclmix.network.projection import STRIDE
 
 class PCLMix(Method):
     """The published method. Switched off, `mix` leaves out the second look with its halves of M6-M8, `consistency`
-    M7 and M8, and `contrast` M3 and the memory."""
+    M7 and M8, and `contrast` M3 and the memory.
+
+    In a run of several processes it mixes and draws its partners within a rank's share of the batch and takes the
+    anchors of M3 there; the keys of all ranks join the memory, which is the same on each (`distributed.py`)."""
 
     name = "pclmix"
     summary = "dynamic mix, pixel contrast with a memory, dual consistency of two unlike decoders"
@@ -87,7 +91,7 @@ class PCLMix(Method):
     def _contrast(
         self, main: Tensor, embedding: Tensor, certain: Tensor, batch: Batch, generator: torch.Generator
     ) -> Tensor:
-        """M3 on the embedding's grid, then the image's keys join the memory."""
+        """M3 on the embedding's grid, then the images' keys join the memory, those of all ranks."""
         self.memory.to(embedding.device)
         scribble = torch.where(batch.valid, batch.scribble, 255)
         cells = cell_labels(certain, scribble, self.classes, STRIDE)
@@ -101,7 +105,7 @@ class PCLMix(Method):
         loss = pixel_contrast(pixels[index], cells.flatten()[index], counted, self.memory, settings.temperature)
         keys, present = class_keys(embedding, cells, self.classes)
         takes_part = torch.isin(torch.arange(self.classes, device=cells.device), classes)
-        self.memory.enqueue(keys, present & takes_part)
+        self.memory.enqueue(gathered(keys), gathered(present & takes_part))
         return loss
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pclmix.distributed import mean_over_ranks
 from pclmix.labels import IGNORE
 
 
 def partial_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """M5: cross entropy averaged over the annotated pixels; 0 with a finite gradient where there are none.
+    """M5: cross entropy averaged over the annotated pixels (of all ranks); 0 with a finite gradient without any.
 
     `logits`: (B, K, H, W), before softmax; `target`: (B, H, W), 0..K-1 or IGNORE; `valid`: (B, H, W) bool, pixels that
     were imaged, all where it is None.
@@ -16,7 +17,7 @@ def partial_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None =
     if valid is not None:
         target = torch.where(valid, target, IGNORE)
     total = functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
-    return total / (target != IGNORE).sum().clamp_min(1)
+    return mean_over_ranks(total, (target != IGNORE).sum())
 
 
 def supervised_loss(
@@ -35,7 +36,7 @@ def absence_loss(logits: Tensor, possible: Tensor, valid: Tensor) -> Tensor:
     the published method: see `Plan.complete_strokes` and `Plan.rings`.
     """
     left = logits.logsumexp(dim=1) - rule_out(logits, possible).logsumexp(dim=1)
-    return (left * valid).sum() / valid.sum().clamp_min(1)
+    return mean_over_ranks((left * valid).sum(), valid.sum())
 
 
 def rule_out(logits: Tensor, possible: Tensor) -> Tensor:
