@@ -20,67 +20,24 @@ from torch import Tensor, nn
 import pclmix
 from pclmix import distributed
 from pclmix.checkpoint import load_checkpoint, save_checkpoint
-from pclmix.compare.base import Method
-from pclmix.compare.registry import get_method
-from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
+from pclmix.config import Plan, Settings, load_tree, make_settings, save_tree
 from pclmix.console import stderr_console
 from pclmix.data.batches import Batch, prefetch
 from pclmix.data.cache import CachedCase, build_cache
-from pclmix.data.check import require_trainable, stroke_warnings
-from pclmix.data.fingerprint import Fingerprint, fingerprint
-from pclmix.data.folder import (
-    Case,
-    Dataset,
-    case_ids,
-    listed_val_cases,
-    patients_from_file,
-    read_dataset,
-    read_dense,
-    split,
-)
-from pclmix.data.plan import make_plan
 from pclmix.distributed import agreed, lead, leave
 from pclmix.errors import InputError
-from pclmix.files import atomic_path, claim_folder
+from pclmix.files import atomic_path
 from pclmix.interrupt import Interrupted, stop_on_signal
 from pclmix.logbook import Logbook, mean_of
-from pclmix.method.pclmix import PCLMix
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.pictures import save_curves, save_panels
 from pclmix.session import Session, open_session, precision
+from pclmix.task import CHECKPOINT_NAME, RunRecord, Task, announce, begin, prepare
 from pclmix.validation import Validation, Validator
 
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
 WARM_UP_STEPS = 8
-CHECKPOINT_NAME = "checkpoint.safetensors"
-OWN_FILES = (
-    "run.toml",
-    CHECKPOINT_NAME,
-    MODEL_NAME,
-    "model_last.safetensors",
-    "validation.json",
-    "log.csv",
-    "validation.csv",
-    "curves.png",
-    "pictures/step_*.png",
-    "tensorboard/events.out.tfevents.*",
-)
-"""What a run writes (patterns), so that --overwrite leaves nothing of the run before and all that is not ours."""
-
-
-class RunRecord(Tree):
-    """What a run was asked to do; saved as `run.toml`, read by a resume."""
-
-    dataset: str
-    method: str
-    seed: int
-    steps: int
-    val_cases: tuple[str, ...]
-    train_cases: tuple[str, ...]
-    data_key: str
-    """Hash of the preprocessed training data, so that a resume on other data is refused."""
-    version: str
 
 
 @dataclass(frozen=True)
@@ -136,90 +93,12 @@ def train(
     fabric = distributed.open_fabric(precision(used), devices, nodes)
     console = (console or stderr_console()) if distributed.rank() == 0 else Console(quiet=True)
     task = distributed.lead(
-        _prepare, dataset_folder, run, settings, method, steps, val_cases, train_cases, seed, resume, overwrite, console
+        prepare, dataset_folder, run, settings, method, steps, val_cases, train_cases, seed, resume, overwrite, console
     )
     return _run(fabric, task, minutes, console)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a run has to do: all that is read or chosen before its data are preprocessed. `record` is None, and `prints`
-    is not, where the run begins; `steps` None leaves them to `minutes` or the settings."""
-
-    chosen: type[Method]
-    dataset: Dataset
-    run: Path
-    settings: Settings
-    seed: int
-    steps: int | None
-    trained: list[Case]
-    validated: list[Case]
-    plan: Plan
-    prints: Fingerprint | None
-    record: RunRecord | None
-
-
-def _prepare(
-    dataset_folder: Path,
-    run: Path,
-    settings: Settings | None,
-    method: str | None,
-    steps: int | None,
-    val_cases: Path | Collection[str] | None,
-    train_cases: Collection[str] | None,
-    seed: int | None,
-    resume: bool,
-    overwrite: bool,
-    console: Console,
-) -> _Task:
-    """Read the data set and the run folder, check what was asked for against both, and plan."""
-    chosen = get_method(method or PCLMix.name)
-    dataset = read_dataset(Path(dataset_folder))
-    for line in require_trainable(dataset):
-        console.print(f"warning: {line}", highlight=False)
-    run = claim_folder(run, overwrite=overwrite, resume=resume)
-    record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
-    val_ids = _val_ids(val_cases, dataset)
-    train_ids = None if train_cases is None else case_ids(train_cases, dataset, "cases to train on")
-    if record is None:
-        if resume and (left := _own_files(run)):
-            raise InputError(f"{run}: {left[0].name} but no run.toml in it, expected a run to resume (or --overwrite)")
-        settings, seed = chosen.configured(settings or make_settings("cpu")), seed or 0
-    else:
-        recorded = load_tree(Settings, run / "settings.toml")
-        _require_same(run, "method", method, record.method)
-        _require_same(run, "seed", seed, record.seed)
-        _require_same(run, "steps", steps, record.steps)
-        chosen = get_method(record.method)
-        _require_same(run, "settings", chosen.configured(settings) if settings else None, recorded)
-        kept = case_ids(record.val_cases, dataset, str(run / "run.toml"))
-        _require_same(run, "validation cases", val_ids if val_cases is not None else None, kept)
-        seed, settings, val_ids = record.seed, recorded, kept
-        if train_ids is not None:
-            _require_same(run, "training cases", train_ids, set(record.train_cases))
-    trained, validated = split(dataset, val_ids, train_ids)
-    if not trained:
-        raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
-    for case in validated:  # rather now than at the first validation
-        if case.dense is not None:
-            read_dense(dataset, case)
-    prints = None
-    if record is None:
-        prints = fingerprint(dataset, trained, settings.planner)
-        plan = make_plan(prints, dataset, settings)
-        for line in stroke_warnings(dataset, prints.cases):
-            console.print(f"warning: {line}", highlight=False)
-    else:
-        plan = load_tree(Plan, run / "plan.toml")
-    if plan.batch % distributed.world():
-        raise InputError(
-            f"planner.batch {plan.batch}: cannot be shared out evenly among {distributed.world()} processes, "
-            f"expected a multiple of {distributed.world()}"
-        )
-    return _Task(chosen, dataset, run, settings, seed, steps, trained, validated, plan, prints, record)
-
-
-def _run(fabric: Fabric, task: _Task, minutes: float | None, console: Console) -> TrainResult:
+def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) -> TrainResult:
     """Preprocess, measure where `minutes` are given, say what will be done, and do it."""
     chosen, dataset, run, settings, plan = task.chosen, task.dataset, task.run, task.settings, task.plan
     cached = distributed.lead_then_follow(build_cache, dataset, task.trained, plan, console, dense=chosen.needs_dense)
@@ -247,35 +126,17 @@ def _run(fabric: Fabric, task: _Task, minutes: float | None, console: Console) -
         distributed.leave(
             InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
         )
-    _announce(task, record, console)
+    announce(task, record, console)
     begun = task.record is not None and (run / CHECKPOINT_NAME).exists()
     start = plan.without_weights() if begun else plan  # a checkpoint holds all weights
     session = distributed.together(open_session, fabric, chosen, cached, start, settings, task.seed, record.steps)
     if task.prints is not None:
-        distributed.lead(_begin, run, task.prints, plan, settings, record)
+        distributed.lead(begin, run, task.prints, plan, settings, record)
     seconds = 0.0
     if begun:
         session.step, seconds = distributed.together(load_checkpoint, run / CHECKPOINT_NAME, session)
         console.print(f"resuming at step {session.step}", highlight=False)
     return _loop(session, validator, run, record.steps, seconds, console)
-
-
-def _announce(task: _Task, record: RunRecord, console: Console) -> None:
-    """Say what will be done."""
-    plan, settings = task.plan, task.settings
-    shared = f", shared by {distributed.world()} processes" if distributed.world() > 1 else ""
-    console.print(
-        f"{task.chosen.name}, preset {settings.preset}: {len(task.trained)} cases to train on, "
-        f"{len(task.validated)} to validate on; crops of {plan.crop[0]} x {plan.crop[1]} pixels of "
-        f"{plan.spacing[0]:.2f} x {plan.spacing[1]:.2f} mm, batch {plan.batch}{shared}, "
-        f"T = {record.steps} steps (repeat with --steps {record.steps}), seed {task.seed}",
-        highlight=False,
-    )
-    if settings.preset == "paper" and task.chosen is PCLMix:
-        for line in paper_deviations(settings):
-            console.print(f"other than published: {line}", highlight=False)
-    if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
-        console.print(_ruled_out(plan), highlight=False)
 
 
 def _loop(
@@ -344,51 +205,6 @@ def _write_result(
         temporary.write_text(json.dumps(validation.to_json(), indent=1), encoding="utf-8")
 
 
-def _ruled_out(plan: Plan) -> str:
-    """What the planner read from the strokes, and how to gainsay it."""
-    parts = []
-    if plan.complete_strokes:
-        parts.append("a class without a stroke in a slice is absent there (else --set planner.strokes=partial)")
-    if plan.rings:
-        parts.append("beyond the ring of its background strokes a slice is background (else --set planner.rings=off)")
-    return "taken from how the strokes are drawn: " + "; ".join(parts)
-
-
-def _val_ids(val_cases: Path | Collection[str] | None, dataset: Dataset) -> set[str]:
-    """Case ids to validate on."""
-    if val_cases is None:
-        return listed_val_cases(dataset)
-    if isinstance(val_cases, Path):
-        return patients_from_file(val_cases, dataset)
-    return case_ids(val_cases, dataset, "cases to validate on")
-
-
-def _require_same(run: Path, name: str, given: object, recorded: object) -> None:
-    if given is not None and given != recorded:
-        raise InputError(f"{run}: --resume with other {name} than it was begun with, expected the same or none")
-
-
-def _own_files(run: Path) -> list[Path]:
-    """Files of a run in its folder."""
-    return sorted(path for pattern in OWN_FILES for path in run.glob(pattern))
-
-
-def _begin(run: Path, prints: Fingerprint, plan: Plan, settings: Settings, record: RunRecord) -> None:
-    """Clear the run before from the folder and write the readable artefacts of this one.
-
-    Called when all input has been read and found good, so that bad input leaves what was there. `run.toml` goes first
-    and comes last: where it exists, a run can be resumed.
-    """
-    (run / "run.toml").unlink(missing_ok=True)
-    for path in _own_files(run):
-        path.unlink()
-    with atomic_path(run / "fingerprint.json") as temporary:
-        temporary.write_text(prints.to_json(), encoding="utf-8")
-    save_tree(plan, run / "plan.toml")
-    save_tree(settings, run / "settings.toml")
-    save_tree(record, run / "run.toml")
-
-
 def _steps_within(minutes: float, session: Session, validator: Validator) -> int:
     """The number of steps that fits into `minutes` beside the validations, by a warm-up on a throw-away session.
 
@@ -404,6 +220,7 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     times = sorted(times[2:])  # the first steps allocate
     seconds = times[len(times) // 2]
     left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)
+    left -= session.method.seconds_besides()
     steps = distributed.lead(lambda: int(left / seconds))
     if steps < 1:
         leave(InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more"))

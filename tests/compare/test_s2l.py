@@ -63,6 +63,14 @@ class TestScribble2Label(MethodContract):
             for parameter in net.parameters():
                 parameter.add_(0.05)
 
+    def test_what_it_spends_besides_its_steps_is_told(self, monkeypatch):
+        plan = make_plan()
+        made, _ = self.make(plan)
+        clock = iter([10.0, 10.5])
+        monkeypatch.setattr("pclmix.compare.s2l.time.perf_counter", lambda: next(clock))
+        assert made.seconds_besides() == pytest.approx(0.5 * 60)  # all six slices fit one chunk, sixty times a run
+        assert not made.average.any() and made.net.training
+
     def test_predicting_disturbs_neither_mode_nor_statistics_nor_random_state(self):
         plan = make_plan()
         made, net = self.make(plan)

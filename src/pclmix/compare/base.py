@@ -66,6 +66,10 @@ class Method(ABC):
     def prepare(self, source: BatchSource) -> None:
         """Look at the training slices once, before the first step (also of a resume)."""
 
+    def seconds_besides(self) -> float:
+        """What a run spends on the method besides its steps, estimated; taken off the minutes that are given."""
+        return 0.0
+
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""
 

@@ -1,6 +1,7 @@
 """Scribble2Label: pseudo labels from running averages of the predictions (Lee & Jeong, MICCAI 2020)."""
 
 import math
+import time
 
 import numpy as np
 import torch
@@ -86,18 +87,29 @@ class Scribble2Label(Method):
 
     def _move_averages(self, device: torch.device) -> None:
         """Predict every training slice and move its average; neither mode, statistics nor random state is touched."""
-        assert self.source is not None, "prepare comes first"
         share = self.settings.share if self.periods else 1.0
+        for places in same_size_chunks([found.shape[1:] for found in self.maps], PIXELS_AT_ONCE):
+            for place, prediction in zip(places, self._predict(places, device), strict=True):
+                self.maps[place][:] = moved_average(self.maps[place], prediction, share)
+
+    def _predict(self, places: list[int], device: torch.device) -> NDArray[np.float32]:
+        """Probabilities (N, K, h, w) of training slices of one size."""
+        assert self.source is not None, "prepare comes first"
+        slices = np.stack([self.source.image(place) for place in places])
         training = self.net.training
         self.net.eval()
         try:
-            for places in same_size_chunks([found.shape[1:] for found in self.maps], PIXELS_AT_ONCE):
-                slices = np.stack([self.source.image(place) for place in places])
-                predicted = predict_slices(self.net, slices, mirror=False, device=device).numpy()
-                for place, prediction in zip(places, predicted, strict=True):
-                    self.maps[place][:] = moved_average(self.maps[place], prediction, share)
+            return predict_slices(self.net, slices, mirror=False, device=device).numpy()
         finally:
             self.net.train(training)
+
+    def seconds_besides(self) -> float:
+        """All predictions of the training slices, by the time that some of them take."""
+        places = same_size_chunks([found.shape[1:] for found in self.maps], PIXELS_AT_ONCE)[0][:8]
+        start = time.perf_counter()
+        self._predict(places, next(self.net.parameters()).device)
+        share = sum(self.maps[place].size for place in places) / self.average.size
+        return (time.perf_counter() - start) / share / self.settings.period
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages, end to end, and the periods that are in them."""

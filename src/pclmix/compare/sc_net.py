@@ -16,6 +16,7 @@ from pclmix.compare.superpixel import walked_slices
 from pclmix.config import Plan, Tree
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_labels, crop_maps
+from pclmix.distributed import gathered
 from pclmix.labels import IGNORE
 from pclmix.method.schedule import ramp
 from pclmix.method.supervision import partial_cross_entropy
@@ -110,7 +111,9 @@ class SCNet(Method):
         )
         for q, features, scores in zip(p, seen.projected, seen.projected_scores, strict=True):
             right = lattice(q.argmax(dim=1), (row, column)).flatten() == aims
-            self.memory = remember(self.memory, features, scores, torch.where(right, aims, IGNORE))
+            remembered = torch.where(right, aims, IGNORE).float()  # of all ranks, so that the memory is one
+            seen_by_all = gathered(features), gathered(scores), gathered(remembered).long()
+            self.memory = remember(self.memory, *seen_by_all)
         weight = self.settings
         total = supervised + weight.pseudo * pseudo + weight.walked * robust
         total = total + weight.contrastive * ramp(2 * progress) * contrast

@@ -5,7 +5,7 @@ the image is invalid and IGNORE, never background.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ class Draw:
     noise: Tensor
     sigma: Tensor
     noise_seed: int
+    batch: int
+    """Samples of the whole batch."""
+    part: slice = field(default_factory=lambda: slice(None))
+    """Which of them these parameters are of."""
+
+    def share(self, part: slice) -> "Draw":
+        """The parameters of a part of the batch, in order."""
+        rows = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, part=part, **rows)  # type: ignore[arg-type]
 
 
 def draw(settings: AugmentSettings, batch: int, generator: torch.Generator) -> Draw:
@@ -57,6 +66,7 @@ def draw(settings: AugmentSettings, batch: int, generator: torch.Generator) -> D
         noise=torch.where(half, uniform(0, settings.noise), 0.0),
         sigma=torch.where(half, 0.0, uniform(0, settings.blur)),
         noise_seed=int(torch.randint(0, 2**62, (1,), generator=generator)),
+        batch=batch,
     )
 
 
@@ -82,14 +92,18 @@ def warp(
 
 
 def shade(chance: Draw, image: Tensor, valid: Tensor) -> Tensor:
-    """Blur, gamma, contrast, brightness and noise on (B, C, H, W); invalid pixels stay 0."""
+    """Blur, gamma, contrast, brightness and noise on (B, C, H, W); invalid pixels stay 0.
+
+    Of a share of the batch (`Draw.share`) the noise is that which the whole batch would get there.
+    """
     image = _blurred(image, chance.sigma)
     low = image.amin(dim=(2, 3), keepdim=True)
     span = (image.amax(dim=(2, 3), keepdim=True) - low).clamp_min(1e-6)
     image = ((image - low) / span).pow(_column(chance.gamma)) * span + low
     image = image * _column(chance.contrast) + _column(chance.brightness)
     generator = torch.Generator().manual_seed(chance.noise_seed)
-    image = image + torch.randn(image.shape, generator=generator) * _column(chance.noise)
+    noise = torch.randn((chance.batch, *image.shape[1:]), generator=generator)
+    image = image + noise[chance.part] * _column(chance.noise)
     return image * valid[:, None]
 
 

@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import Draw, draw, shade, warp
+from pclmix.data.augment import draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
@@ -119,11 +119,11 @@ class BatchSource:
         images, labels, valid, corners = self._windows(chosen, self._random(CROPS, step), self.share)
         chosen = chosen[self.share]
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
-        chance = self._shared(draw(self.augment, self.plan.batch, generator))
+        chance = draw(self.augment, self.plan.batch, generator).share(self.share)
         image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
         origin = self._origin(chosen, corners, chance.matrix)
-        return Batch(self._shaded(chance, image, inside), scribble, inside, possible, origin)
+        return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps.
@@ -136,22 +136,6 @@ class BatchSource:
         image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
         return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix))
-
-    def _shared(self, chance: Draw) -> Draw:
-        """The draws of the rank's samples."""
-        parts: dict[str, Any] = {
-            name: value[self.share] for name, value in vars(chance).items() if isinstance(value, Tensor)
-        }
-        return replace(chance, **parts)
-
-    def _shaded(self, chance: Draw, image: Tensor, inside: Tensor) -> Tensor:
-        """The rank's part of `shade` of the whole batch, whose noise is one stream of random numbers."""
-        if len(image) == self.plan.batch:
-            return shade(chance, image, inside)
-        shaded = shade(replace(chance, noise=torch.zeros_like(chance.noise)), image, inside)
-        generator = torch.Generator().manual_seed(chance.noise_seed)
-        noise = torch.randn((self.plan.batch, *image.shape[1:]), generator=generator)[self.share]
-        return shaded + noise * chance.noise.view(-1, 1, 1, 1) * inside[:, None]
 
     def image(self, place: int) -> NDArray[np.float16]:
         """(C, H, W) of a training slice."""
