@@ -8,8 +8,9 @@ STAMP := .venv/.installed
 demo: $(STAMP)
 	$(BIN)/pclmix demo --out demo --overwrite
 
+# The tests use one thread each, so they share the cores between them.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests
