@@ -8,6 +8,7 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+from medpy.metric import binary
 from rich.console import Console
 
 from pclmix.errors import InputError
@@ -164,6 +165,27 @@ def test_distances_are_in_mm_by_the_voxel_size_though_the_affine_says_one_mm(tmp
 def test_both_empty_is_a_full_score(tmp_path):
     scores = evaluate_case(labels(classes=(1,)), labels(classes=(1,)), SPACING, (1, 2))
     assert scores == {1: Score(1.0, 0.0), 2: Score(1.0, 0.0)}
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_volume_is_scored_as_its_classes_are_alone(order):
+    """Cut to the box of all structures, and turned over where it lies in memory as files have it."""
+    random = np.random.default_rng(0)
+    ours, truth = np.zeros((2, 12, 14, 6), np.uint8)
+    ours[3:9, 2:9], truth[4:10, 3:9] = random.integers(0, 3, (6, 7, 6)), random.integers(0, 3, (6, 6, 6))
+    scores = evaluate_case(np.asarray(ours, order=order), np.asarray(truth, order=order), SPACING, (1, 2, 3))
+    for label in (1, 2):
+        assert scores[label].dice == pytest.approx(binary.dc(ours == label, truth == label), abs=1e-12)
+        expected = binary.hd95(ours == label, truth == label, voxelspacing=SPACING)
+        assert scores[label].hd95 == pytest.approx(expected, abs=1e-6)
+    assert scores[3] == Score(1.0, 0.0)
+
+
+def test_a_class_in_neither_file_of_a_case_has_a_full_score_there(tmp_path):
+    for folder in ("predictions", "truth"):
+        write(tmp_path / folder / "a.nii.gz", labels())
+        write(tmp_path / folder / "b.nii.gz", labels(classes=(1,)))
+    assert evaluate_folders(tmp_path / "predictions", tmp_path / "truth").cases["b"][2] == Score(1.0, 0.0)
 
 
 def test_permuting_the_cases_permutes_the_result(folders):

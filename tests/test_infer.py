@@ -16,6 +16,7 @@ from pclmix.errors import InputError
 from pclmix.infer import PredictOptions, predict_files, predict_slices, predict_volume
 from pclmix.model_file import save_model
 from pclmix.network.dual import segmentation_net
+from pclmix.network.fast import for_inference
 
 CPU = torch.device("cpu")
 SPACING = (1.5, 1.25, 8.0)
@@ -165,6 +166,12 @@ def test_largest_component_follows_the_plan(tmp_path):
     np.testing.assert_array_equal(kept, body())
 
 
+def test_nothing_found_leaves_nothing_to_keep(tmp_path):
+    volume = read_image(write(tmp_path / "c.nii.gz", body()))
+    plan = make_plan(classes=2, largest_component=(1,), intensity=("ct",), clip=((0, 1),), statistics=((9, 1),))
+    assert not predict_volume(Threshold(), plan, [volume], CPU).labels.any()
+
+
 def test_options_override_the_plan_only_where_they_are_given():
     plan = make_plan(mirror=True, largest_component=(2,))
     assert PredictOptions().applied(plan) == plan
@@ -250,6 +257,7 @@ def test_channels_go_in_by_their_number(model_of_two_channels, tmp_path):
     write(tmp_path / "in" / "c_0000.nii.gz", first)
     (path,) = predict_files(model_of_two_channels, [tmp_path / "in"], tmp_path / "out", PredictOptions())
     net, plan = infer.load_model(model_of_two_channels)
+    net = for_inference(net, CPU)
     volume = read_image(tmp_path / "in" / "c_0000.nii.gz")
     images = [replace(volume, array=first), replace(volume, array=second)]
     labels = np.asarray(nib.load(path).dataobj)
@@ -327,3 +335,29 @@ def test_a_volume_of_one_slice_and_of_odd_sides(model, tmp_path):
         image = write(tmp_path / f"{name}.nii.gz", noise(0, shape))
         (path,) = predict_files(model, [image], tmp_path / f"out-{name}", PredictOptions())
         assert nib.load(path).shape == (*shape, 1)[:3]
+
+
+def test_cases_side_by_side_give_what_they_give_alone(model, tmp_path):
+    for index in range(5):
+        write(tmp_path / "in" / f"c{index}.nii.gz", noise(index, (20 + index, 23, 3)))
+    torch.set_num_threads(2)
+    try:
+        paths = list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions()))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert [path.name for path in paths] == [f"c{index}.nii.gz" for index in range(5)]
+    for path in paths:
+        (alone,) = predict_files(
+            model, [tmp_path / "in" / path.name], tmp_path / f"alone-{path.name}", PredictOptions()
+        )
+        assert alone.read_bytes() == path.read_bytes()
+
+
+def test_a_damaged_case_ends_the_run_and_leaves_the_cases_before_it(model, tmp_path):
+    for index in range(6):
+        write(tmp_path / "in" / f"c{index}.nii.gz", noise(index))
+    (tmp_path / "in" / "c1.nii.gz").write_text("no image")
+    with pytest.raises(InputError, match=r"c1.nii.gz: "):
+        list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions()))
+    assert (tmp_path / "out" / "c0.nii.gz").exists() and not (tmp_path / "out" / "c1.nii.gz").exists()

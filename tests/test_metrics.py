@@ -5,7 +5,7 @@ import pytest
 from medpy.metric import binary
 from scipy import ndimage
 
-from pclmix.metrics import dice, hd95
+from pclmix.metrics import bounding_box, dice, hd95
 
 
 def blobs(seed):
@@ -21,6 +21,21 @@ def test_equal_to_medpy(seed):
     spacing = (8.0, 1.3, 0.7)
     assert hd95(a, b, spacing) == pytest.approx(binary.hd95(a, b, voxelspacing=spacing), abs=1e-6)
     assert dice(a, b) == pytest.approx(binary.dc(a, b), abs=1e-12)
+
+
+def test_equal_to_medpy_in_any_memory_order_and_far_apart():
+    a, b = blobs(7)
+    a[0, 0, 0] = b[13, 24, 21] = True
+    for first, second in ((np.asfortranarray(a), b), (a.T, b.T), (a[:, ::2], b[:, ::2]), (a, ~a)):
+        expected = binary.hd95(first, second, voxelspacing=(0.7, 1.3, 8.0))
+        assert hd95(first, second, (0.7, 1.3, 8.0)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_boxes():
+    mask = np.zeros((4, 5, 6), bool)
+    assert bounding_box(mask) == (slice(0, 0),) * 3
+    mask[1, 2, 3] = mask[3, 2, 5] = True
+    assert bounding_box(mask) == (slice(1, 4), slice(2, 3), slice(3, 6))
 
 
 def test_structures_at_the_border_and_of_one_voxel():

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -72,6 +73,11 @@ def load_checkpoint(path: Path, session: Session) -> tuple[int, float]:
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
     session.optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
+    # The fused optimisers walk through weights and averages side by side in memory, so they must lie alike there.
+    for weight, entries in session.optimizer.state.items():
+        for name, value in entries.items():
+            if value.shape == weight.shape:
+                entries[name] = torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
     return int(meta["step"]), float(meta["seconds"])
 
 

@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,12 @@ from rich.table import Table
 from pclmix.data.volume import nifti_files, nifti_stem, read_label, require_same_grid
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
-from pclmix.metrics import dice, hd95
+from pclmix.metrics import bounding_box, dice, hd95
 
 SUFFIX = re.compile(r"_(0000|gt|pred|manual)$")
 WORST = 3
+THREADS = 8
+"""Most cases scored at once, which is also what is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Score:
 
     dice: float
     hd95: float
+
+
+BOTH_EMPTY = Score(1.0, 0.0)
+"""Of a class that is in neither the prediction nor the truth."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,11 @@ class Evaluation:
 def evaluate_case(
     prediction: NDArray[Any], truth: NDArray[Any], spacing: tuple[float, float, float], labels: Iterable[int]
 ) -> dict[int, Score]:
-    """Scores of each label of one volume."""
+    """Scores of each label, above 0, of one volume."""
+    if prediction.flags.f_contiguous:  # as files have it; distances do not depend on the order of the axes
+        prediction, truth, spacing = prediction.T, truth.T, spacing[::-1]
+    box = bounding_box((prediction != 0) | (truth != 0))
+    prediction, truth = prediction[box], truth[box]
     scores = {}
     for label in labels:
         ours, theirs = prediction == label, truth == label
@@ -97,18 +109,40 @@ def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
     for case, path in truths.items():
         if case not in predicted:
             raise InputError(f"{path}: no prediction for it, expected {case}.nii.gz in {predictions}")
-    labels = sorted({int(v) for path in truths.values() for v in np.unique(read_label(path).array)} - {0})
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        jobs = {case: pool.submit(_compare, predicted[case], path) for case, path in truths.items()}
+        try:
+            found = {case: job.result() for case, job in jobs.items()}
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    labels = sorted({label for one in found.values() for label in one.in_truth})
     if not labels:
         raise InputError(f"{truth}: no label above 0 in any file, expected dense labels")
-    cases = {}
-    for case, path in truths.items():
-        reference, ours = read_label(path), read_label(predicted[case])
-        require_same_grid(reference, ours)
-        unknown = sorted(set(np.unique(ours.array).tolist()) - {0, *labels})
-        if unknown:
+    for case, one in found.items():
+        if unknown := sorted(one.scores.keys() - labels):
             raise InputError(f"{predicted[case]}: label {unknown[0]}, expected 0 or {labels} as in {truth}")
-        cases[case] = evaluate_case(ours.array, reference.array, reference.geometry.spacing, labels)
-    return summarise(cases)
+    return summarise({case: {n: one.scores.get(n, BOTH_EMPTY) for n in labels} for case, one in found.items()})
+
+
+class _Compared(NamedTuple):
+    """Scores of the labels, above 0, of either file of a case, and those of the truth."""
+
+    scores: dict[int, Score]
+    in_truth: set[int]
+
+
+def _compare(prediction: Path, truth: Path) -> _Compared:
+    reference, ours = read_label(truth), read_label(prediction)
+    require_same_grid(reference, ours)
+    in_truth, in_ours = _labels(reference.array), _labels(ours.array)
+    spacing = reference.geometry.spacing
+    return _Compared(evaluate_case(ours.array, reference.array, spacing, sorted(in_truth | in_ours)), in_truth)
+
+
+def _labels(array: NDArray[Any]) -> set[int]:
+    """What an array holds besides 0."""
+    flat = array.ravel(order="K")
+    return set(np.unique(flat[flat != 0]).tolist())
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -14,6 +15,7 @@ from pclmix.config import OptimizerSettings, Plan, Settings
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.cache import CachedCase
 from pclmix.network.dual import SegmentationNet
+from pclmix.network.fast import native_dtype
 
 
 @dataclass
@@ -120,18 +122,18 @@ def step_seed(seed: int, step: int, purpose: str) -> int:
 
 
 def _optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    weights = module.parameters()
+    shared: dict[str, Any] = {"lr": settings.rate, "weight_decay": settings.weight_decay, "fused": True}
     if settings.name == "sgd":
-        return torch.optim.SGD(
-            module.parameters(), lr=settings.rate, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
-    return torch.optim.AdamW(module.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(weights, momentum=settings.momentum, **shared)
+    return torch.optim.AdamW(weights, **shared)
 
 
 def precision(settings: Settings) -> str:
     """Fabric's name of the arithmetic: bf16 where the device computes it natively, else fp32."""
     if settings.train.precision != "auto":
         return settings.train.precision
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "bf16-mixed" if features.get("avx512_bf16") or features.get("amx_bf16") else "32-true"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if native_dtype(device) is torch.bfloat16:
+        return "bf16-mixed"
+    return "16-mixed" if device.type == "cuda" else "32-true"

@@ -21,6 +21,7 @@ from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
 from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
+from pclmix.network.fast import for_inference
 from pclmix.postprocess import choose_components, keep_largest_component
 from pclmix.session import Session
 
@@ -89,15 +90,16 @@ class Validator:
 
     def during(self, session: Session) -> Validation:
         """Without mirroring and post-processing, which would cost four times as much."""
-        return self._validate(self._fresh(session, session.averaged.net), self.plan, full=False)
+        return self._validate(self._quick(self._fresh(session, session.averaged.net)), self.plan, full=False)
 
     def at_end(self, session: Session) -> tuple[nn.Module, Plan, Validation]:
         """The result's network, the plan with its post-processing, and the scores with and without it."""
         net = self._fresh(session, session.averaged.net)
         classes = tuple(range(1, len(self.plan.classes)))
-        kept = choose_components(self._stroke_pairs(net), classes)
+        quick = self._quick(net)
+        kept = choose_components(self._stroke_pairs(quick), classes)
         plan = self.plan.model_copy(update={"largest_component": kept})
-        return net, plan, self._validate(net, plan, full=True)
+        return net, plan, self._validate(quick, plan, full=True)
 
     def last_weights(self, session: Session) -> nn.Module:
         """The last weights, not averaged, with fresh statistics."""
@@ -110,9 +112,10 @@ class Validator:
         validations = validations if self.cases else 1
         total = (validations + 1) * (time.perf_counter() - start) / 3 * self.statistics_batches
         shown = self.train_cached[: 2 * SAMPLE : 2]
+        quick = self._quick(net)
         start = time.perf_counter()
         for cached in shown:
-            predict_slices(net, cached.image, False, self.device)
+            predict_slices(quick, cached.image, False, self.device)
         a_pixel = (time.perf_counter() - start) / sum(cached.image.size for cached in shown)
         ranks = distributed.world()
         scored = sum(cached.image.size for cached in self.cached) / ranks
@@ -140,6 +143,10 @@ class Validator:
 
     def _fresh(self, session: Session, net: nn.Module) -> nn.Module:
         return with_fresh_statistics(net, _images(session, self.statistics_batches))
+
+    def _quick(self, net: nn.Module) -> nn.Module:
+        """The network as `predict` runs it, so that its files score the same."""
+        return for_inference(net, self.device)
 
     def _stride(self) -> int:
         return max(1, -(-len(self.train_cached) // STROKE_CASES))

@@ -154,6 +154,30 @@ def test_ct_is_clipped_and_scaled_by_the_data_set(tmp_path):
     assert slices.min() == -4 and slices.max() == 4
 
 
+def test_cases_made_side_by_side_are_those_made_one_by_one(phantom, tmp_path, monkeypatch):
+    """Two of them with the same content, which share their files."""
+    root = shutil.copytree(phantom, tmp_path / "dataset")
+    first, second, *_ = read_dataset(root).cases
+    for ours, theirs in ((first.images[0], second.images[0]), (first.label, second.label), (first.dense, second.dense)):
+        shutil.copy(ours, theirs)
+    dataset = read_dataset(root)
+    opened = {}
+    for threads in (1, 3):
+        monkeypatch.setenv("PCLMIX_CACHE", str(tmp_path / f"cache{threads}"))
+        torch.set_num_threads(threads)
+        try:
+            opened[threads] = build_cache(dataset, dataset.cases, a_plan(), dense=True)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert [one.id for one in opened[3]] == [case.id for case in dataset.cases]
+    assert opened[3][0].key == opened[3][1].key != opened[3][2].key
+    for one, other in zip(opened[1], opened[3], strict=True):
+        assert one.key == other.key
+        for name in ("image", "label", "dense"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_cache_is_keyed_by_content_and_settings(phantom, tmp_path, monkeypatch):
     monkeypatch.setenv("PCLMIX_CACHE", str(tmp_path / "cache"))
     folder = shutil.copytree(phantom, tmp_path / "data")

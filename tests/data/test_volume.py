@@ -74,8 +74,12 @@ def test_missing_truncated_and_foreign_files(tmp_path):
 
 def test_labels_are_integers(tmp_path):
     assert read_label(save(tmp_path / "a.nii.gz", np.full((2, 3, 4), 4.0, np.float32))).array.dtype == np.int16
-    with pytest.raises(InputError, match="integer"):
-        read_label(save(tmp_path / "b.nii.gz", np.full((2, 3, 4), 0.4, np.float32)))
+    for value, dtype in ((-2, np.int16), (200, np.uint8), (7, np.float64)):
+        label = read_label(save(tmp_path / "c.nii.gz", np.full((2, 3, 4), value, dtype)))
+        assert label.array.dtype == np.int16 and (label.array == value).all()
+    for value, dtype in ((0.4, np.float32), (np.nan, np.float32), (40_000, np.int32), (-40_000, np.int32)):
+        with pytest.raises(InputError, match="integer"):
+            read_label(save(tmp_path / "b.nii.gz", np.full((2, 3, 4), value, dtype)))
 
 
 def test_grids_that_differ(tmp_path):

@@ -24,6 +24,7 @@ from pclmix.data.volume import read_image, require_same_grid
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.labels import IGNORE
+from pclmix.threads import case_threads
 
 FORMAT = 2
 FIELDS = ("channels", "classes", "spacing", "slice_axis", "intensity", "clip", "statistics")
@@ -64,21 +65,25 @@ def build_cache(
         raise InputError(f"{folder}: cannot make the cache folder ({error.strerror}); set PCLMIX_CACHE") from None
     settings = json.dumps({name: plan.model_dump(mode="json")[name] for name in FIELDS} | {"format": FORMAT})
     hashes = _Hashes(folder / "hashes.json")
-    keys = [hashes.key([*case.images, *([case.label] if case.label else [])], settings) for case in cases]
-    hashes.save()
-    missing = [(case, key) for case, key in zip(cases, keys, strict=True) if not _paths(folder, key)[1].exists()]
-    show = console is not None and console.is_terminal and bool(missing)
-    with Progress(console=console, disable=not show, transient=True) as bar:
-        for case, key in bar.track(missing, description="preprocessing"):
-            _make(dataset, case, plan, *_paths(folder, key))
-    opened = [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
-    if dense:
-        paths = [folder / f"{hashes.key(_with_dense(dataset, case), settings)}_dense.npy" for case in cases]
+    files = [[*case.images, *([case.label] if case.label else [])] for case in cases]
+    with case_threads(len(cases)) as pool:
+        keys = list(pool.map(lambda paths: hashes.key(paths, settings), files))
         hashes.save()
-        for case, path in zip(cases, paths, strict=True):
-            if not path.exists():
-                _make_dense(dataset, case, plan, path)
-        opened = [replace(one, dense=np.load(path, mmap_mode="r")) for one, path in zip(opened, paths, strict=True)]
+        # By key, since two cases of the same content share what is made of them.
+        missing = {key: case for case, key in zip(cases, keys, strict=True) if not _paths(folder, key)[1].exists()}
+        show = console is not None and console.is_terminal and bool(missing)
+        with Progress(console=console, disable=not show, transient=True) as bar:
+            made = pool.map(lambda key: _make(dataset, missing[key], plan, *_paths(folder, key)), missing)
+            for _ in bar.track(made, total=len(missing), description="preprocessing"):
+                pass
+        opened = [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
+        if dense:
+            keys = list(pool.map(lambda case: hashes.key(_with_dense(dataset, case), settings), cases))
+            hashes.save()
+            paths = [folder / f"{key}_dense.npy" for key in keys]
+            without = {path: case for case, path in zip(cases, paths, strict=True) if not path.exists()}
+            list(pool.map(lambda path: _make_dense(dataset, without[path], plan, path), without))
+            opened = [replace(one, dense=np.load(path, mmap_mode="r")) for one, path in zip(opened, paths, strict=True)]
     return opened
 
 

@@ -54,7 +54,8 @@ def preprocess_label(volume: Volume, plan: Plan) -> NDArray[np.uint8]:
     native = np.ascontiguousarray(to_slices(volume.array, axis)).astype(np.uint8)
     size = resampled_size((native.shape[1], native.shape[2]), in_plane(volume.geometry.spacing, axis), plan)
     slices = functional.interpolate(torch.from_numpy(native)[:, None], size, mode="nearest-exact")[:, 0].numpy()
-    for label in np.setdiff1d(np.unique(native), [IGNORE]):
+    present = np.flatnonzero(np.bincount(native.ravel(), minlength=IGNORE + 1)[:IGNORE])
+    for label in present:
         drawn, kept = (native == label), (slices == label)
         skipped = np.flatnonzero(drawn.any(axis=(1, 2)) & ~kept.any(axis=(1, 2)))
         place, row, column = np.nonzero(drawn[skipped])

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 
+ODD_LABELS = "label values that are no small integers, expected one integer a voxel"
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -91,10 +93,14 @@ def read_label(path: Path) -> Volume:
     """Read a 3-D label map as int16. Raises `InputError` as `read_image` does, and for values that are no integers."""
     file = _open(path)
     array = _array(file, path)
-    whole = np.rint(array)
-    if not np.isfinite(array).all() or np.abs(array - whole).max() > 1e-3 or np.abs(whole).max() > 30_000:
-        raise InputError(f"{path}: label values that are no small integers, expected one integer a voxel")
-    return Volume(whole.astype(np.int16), _geometry(file, path), path, file.header)
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        if not np.isfinite(array).all() or np.abs(array - whole).max() > 1e-3:
+            raise InputError(f"{path}: {ODD_LABELS}")
+        array = whole
+    if max(int(array.max()), -int(array.min())) > 30_000:
+        raise InputError(f"{path}: {ODD_LABELS}")
+    return Volume(array.astype(np.int16), _geometry(file, path), path, file.header)
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:

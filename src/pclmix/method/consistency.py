@@ -15,5 +15,5 @@ def mix_consistency(main: Tensor, auxiliary: Tensor, pseudo: Tensor, valid: Tens
 
 def decoder_difference(main: Tensor, auxiliary: Tensor, valid: Tensor) -> Tensor:
     """One look's part of M8: the mean over valid pixels and classes of (z_c - z_t)²; logits (B, K, H, W)."""
-    squares = (main - auxiliary).square().mean(dim=1)
-    return mean_over_ranks((squares * valid).sum(), valid.sum())
+    squares = ((main - auxiliary) * valid[:, None]).square()
+    return mean_over_ranks(squares.sum() / main.shape[1], valid.sum())

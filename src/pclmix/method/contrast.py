@@ -12,22 +12,27 @@ from pclmix.network.blocks import pad_to_multiple
 def cell_labels(certain: Tensor, scribble: Tensor, classes: int, stride: int) -> Tensor:
     """Labels (B, ceil(H/s), ceil(W/s)) of s x s cells: the most frequent annotated class, else the majority of ŷ.
 
-    IGNORE is a candidate of the majority, so a cell that is mostly uncertain is IGNORE. Nearest sampling would lose the
-    stroke of a class in a third of the slices.
+    Nearest sampling would lose the stroke of a class in a third of the slices.
     """
-    strokes = _cell_counts(scribble, classes, stride)
-    labels = _cell_counts(certain, classes, stride)
-    unknown = stride * stride - labels.sum(dim=1)
-    best, majority = labels.max(dim=1)
-    majority = torch.where(best > unknown, majority, IGNORE)
-    return torch.where(strokes.sum(dim=1) > 0, strokes.argmax(dim=1), majority)
+    most, stroke = _cell_counts(scribble, classes, stride).max(dim=1)
+    return torch.where(most > 0, stroke, cell_majority(certain, classes, stride))
+
+
+def cell_majority(labels: Tensor, classes: int, stride: int) -> Tensor:
+    """The most frequent label of each cell; IGNORE is a candidate, so a cell that is mostly uncertain is IGNORE."""
+    counts = _cell_counts(labels, classes, stride)
+    unknown = stride * stride - counts.sum(dim=1)
+    most, label = counts.max(dim=1)
+    return torch.where(most > unknown, label, IGNORE)
 
 
 def _cell_counts(labels: Tensor, classes: int, stride: int) -> Tensor:
-    known = labels != IGNORE
-    onehot = functional.one_hot(torch.where(known, labels, classes), classes + 1)[..., :classes]
-    counts = functional.avg_pool2d(pad_to_multiple(onehot.permute(0, 3, 1, 2).float(), stride), stride)
-    return (counts * stride * stride).round()
+    """(B, K, h, w): pixels of each class in a cell of a stride below 256; what lies beyond the image has none."""
+    values = torch.arange(classes, device=labels.device).view(1, -1, 1, 1)
+    members = pad_to_multiple((labels[:, None] == values).view(torch.uint8), stride)
+    batch, _, height, width = members.shape
+    cells = members.view(batch, classes, height // stride, stride, width // stride, stride)
+    return cells.sum(dim=3, dtype=torch.uint8).sum(dim=4)
 
 
 def select_anchors(
@@ -37,7 +42,8 @@ def select_anchors(
 
     A class of an image gives at most `per_class`, half of them hard (`prediction` differs from the cell's label) and
     half easy, filled up from the other half when one is short; the batch gives at most `total`. `classes` (C,) are the
-    labels that take part. Chosen at random by `generator` (CPU).
+    labels that take part. Chosen at random by `generator` (CPU). A GPU would have to wait for the number of anchors, so
+    there A is the most there can be; on a CPU all that are returned count.
     """
     batch, height, width = cells.shape
     pixels = height * width
@@ -54,7 +60,10 @@ def select_anchors(
     flat = chosen.any(dim=1).flatten()  # a pixel has one label, so it is chosen for one class at most
     score = torch.where(flat, chance.flatten(), -1.0)
     picked = score.topk(min(total, score.numel()))
-    return picked.indices, picked.values >= 0
+    counted = picked.values >= 0
+    if counted.is_cpu:
+        return picked.indices[counted], counted[counted]
+    return picked.indices, counted
 
 
 def _rank(mask: Tensor, chance: Tensor) -> Tensor:
@@ -71,17 +80,20 @@ def pixel_contrast(anchors: Tensor, labels: Tensor, counted: Tensor, memory: Mem
     For anchor e of class c, positives P = keys of c and negatives N = keys of the other classes,
     -1/|P| Σ_{k∈P} log[ exp(e·k/τ) / (exp(e·k/τ) + Σ_{n∈N} exp(e·n/τ)) ], averaged over the anchors that count.
     """
-    classes, size, dimension = memory.keys.shape
-    valid = memory.valid().flatten()
-    owner = torch.arange(classes, device=labels.device).repeat_interleave(size)
-    similarity = anchors @ memory.keys.reshape(-1, dimension).T.to(anchors.dtype) / temperature
-    positive = valid & (owner == labels[:, None])
-    negative = valid & (owner != labels[:, None])
-    counted = counted & positive.any(dim=1) & negative.any(dim=1)
-    lowest = torch.finfo(similarity.dtype).min
-    others = torch.logsumexp(torch.where(negative, similarity, lowest), dim=1, keepdim=True)
-    terms = torch.logaddexp(similarity, others) - similarity
-    loss = (terms * positive).sum(dim=1) / positive.sum(dim=1).clamp_min(1)
+    classes, size, _ = memory.keys.shape
+    blank = torch.where(memory.valid(), 0.0, torch.finfo(anchors.dtype).min).to(anchors.dtype)
+    keys = memory.keys.flatten(0, 1).T.to(anchors.dtype)
+    similarity = torch.addmm(blank.flatten(), anchors, keys, alpha=1 / temperature).view(-1, classes, size)
+    # log Σ exp over the keys of each class, then over the other classes: no mask as large as the similarities.
+    by_class = similarity.logsumexp(dim=2)
+    own = labels[:, None] == torch.arange(classes, device=labels.device)
+    others = by_class.masked_fill(own, float("-inf")).logsumexp(dim=1, keepdim=True)
+    of_own = labels.clamp_max(classes - 1)  # IGNORE has no keys, and does not count
+    positive = similarity[torch.arange(len(labels), device=labels.device), of_own]
+    terms = torch.where(memory.valid()[of_own], functional.softplus(others - positive), 0.0)
+    positives = memory.counts[of_own]
+    counted = counted & own.any(dim=1) & (positives > 0)  # without a negative key every term is 0
+    loss = terms.sum(dim=1) / positives.clamp_min(1)
     return torch.where(counted, loss, 0.0).sum() / counted.sum().clamp_min(1)
 
 

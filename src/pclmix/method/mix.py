@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pclmix.data.batches import Batch
+from pclmix.method.uncertainty import most_likely
 
 
 class MixDraw(NamedTuple):
@@ -55,7 +56,7 @@ def mixed_pseudo_label(draw: MixDraw, main: Tensor, auxiliary: Tensor) -> Tensor
     """ỹ of M4: argmax of one decoder's probabilities inside the box and the other's outside: 2 x (B, K, H, W) ->
     (B, H, W), without gradient. Softmax keeps the order within a decoder, so logits serve as well."""
     first, second, inside = _order(draw, main.device)
-    labels = (main.detach().argmax(dim=1), auxiliary.detach().argmax(dim=1))
+    labels = most_likely(main.detach()), most_likely(auxiliary.detach())
     within, outside = labels if draw.main_inside else labels[::-1]
     return torch.where(inside, within[first], outside[second])
 

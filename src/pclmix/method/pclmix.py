@@ -7,13 +7,14 @@ from pclmix.compare.base import Losses, Method
 from pclmix.config import PCLMixSettings, Plan
 from pclmix.data.batches import Batch
 from pclmix.distributed import gathered
+from pclmix.labels import IGNORE
 from pclmix.method.consistency import decoder_difference, mix_consistency
-from pclmix.method.contrast import cell_labels, class_keys, pixel_contrast, select_anchors
+from pclmix.method.contrast import cell_labels, cell_majority, class_keys, pixel_contrast, select_anchors
 from pclmix.method.memory import Memory
 from pclmix.method.mix import draw_mix, mix_batch, mixed_pseudo_label
 from pclmix.method.schedule import contrast_weight, heterogeneous_weight
 from pclmix.method.supervision import absence_loss, rule_out, supervised_loss
-from pclmix.method.uncertainty import certain_labels, entropy, mean_probability
+from pclmix.method.uncertainty import certain_labels, entropy, mean_probability, most_likely
 from pclmix.network.dual import dual_decoder_net
 from pclmix.network.projection import STRIDE
 
@@ -58,7 +59,7 @@ class PCLMix(Method):
             absent = absent + weight.auxiliary * absence_loss(look.auxiliary, batch.possible, batch.valid)
             total = total + self.absence * absent
             terms["absent"] = absent
-        main, auxiliary = rule_out(look.main, batch.possible), rule_out(look.auxiliary, batch.possible)
+        main, auxiliary = (rule_out(logits.detach(), batch.possible) for logits in (look.main, look.auxiliary))
         if weight.consistency:
             different = decoder_difference(look.main, look.auxiliary, batch.valid)
         # 2 contrast
@@ -93,9 +94,9 @@ class PCLMix(Method):
     ) -> Tensor:
         """M3 on the embedding's grid, then the images' keys join the memory, those of all ranks."""
         self.memory.to(embedding.device)
-        scribble = torch.where(batch.valid, batch.scribble, 255)
+        scribble = torch.where(batch.valid, batch.scribble, IGNORE)
         cells = cell_labels(certain, scribble, self.classes, STRIDE)
-        prediction = cell_labels(main.detach().argmax(dim=1), torch.full_like(certain, 255), self.classes, STRIDE)
+        prediction = cell_majority(most_likely(main.detach()), self.classes, STRIDE)
         classes = torch.tensor(self.contrasted, device=cells.device)
         settings = self.settings
         index, counted = select_anchors(
@@ -131,5 +132,5 @@ class PCLMix(Method):
             "mixed image": mixed.image,
             "mixed scribble": mixed.scribble,
             "mixed label": mixed_pseudo_label(draw, main, auxiliary),
-            "prediction": look.main.argmax(dim=1),
+            "prediction": most_likely(look.main),
         }

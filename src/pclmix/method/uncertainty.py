@@ -19,6 +19,14 @@ def entropy(probability: Tensor) -> Tensor:
     return -(probability * probability.clamp_min(1e-12).log()).sum(dim=1)
 
 
+def most_likely(scores: Tensor) -> Tensor:
+    """The class of the largest score, the first of several: (B, K, H, W) -> (B, H, W).
+
+    `max` gives what `argmax` does, which takes up to ten times as long on a CPU unless the classes lie side by side.
+    """
+    return scores.max(dim=1).indices
+
+
 def entropy_threshold(progress: float, classes: int) -> float:
     """M2's bound, (.375 + .125 ramp(r)) ln K nats."""
     return (0.375 + 0.125 * ramp(progress)) * math.log(classes)
@@ -30,5 +38,5 @@ def certain_labels(probability: Tensor, scribble: Tensor, valid: Tensor, progres
     Shapes: (B, K, H, W), (B, H, W), (B, H, W) -> (B, H, W).
     """
     reliable = entropy(probability) < entropy_threshold(progress, probability.shape[1])
-    guess = torch.where(reliable, probability.argmax(dim=1), IGNORE)
+    guess = torch.where(reliable, most_likely(probability), IGNORE)
     return torch.where(valid, torch.where(scribble != IGNORE, scribble, guess), IGNORE)

@@ -10,7 +10,6 @@ from pclmix.network.blocks import pad_to_multiple
 from pclmix.network.cnn_decoder import CNNDecoder
 from pclmix.network.encoder import Encoder, ResNetEncoder, make_encoder
 from pclmix.network.projection import STRIDE, ProjectionHead
-from pclmix.network.swin_decoder import SwinDecoder
 from pclmix.network.weights import load_imagenet
 
 
@@ -39,7 +38,7 @@ class Look(NamedTuple):
 class DualDecoderNet(nn.Module):
     """One encoder, two unlike decoders and a projection head; the encoder's features are computed once for all."""
 
-    def __init__(self, segmenter: SegmentationNet, auxiliary: SwinDecoder, projection: ProjectionHead) -> None:
+    def __init__(self, segmenter: SegmentationNet, auxiliary: nn.Module, projection: ProjectionHead) -> None:
         super().__init__()
         self.segmenter, self.auxiliary, self.projection = segmenter, auxiliary, projection
 
@@ -72,6 +71,8 @@ def pretrained_segmentation_net(plan: Plan) -> SegmentationNet:
 
 def dual_decoder_net(plan: Plan) -> DualDecoderNet:
     """The network PCLMix trains."""
+    from pclmix.network.swin_decoder import SwinDecoder  # slow to import (MONAI), and inference does without
+
     segmenter = pretrained_segmentation_net(plan)
     encoder = segmenter.encoder
     if STRIDE not in encoder.strides:

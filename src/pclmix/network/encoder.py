@@ -7,7 +7,6 @@ Example, ResNet-50 on (B, 3, 224, 224): strides 2, 4, 8, 16, 32; channels 64, 25
 from typing import cast
 
 import torch
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 
 from pclmix.config import Plan
@@ -63,6 +62,8 @@ class ResNetEncoder(Encoder):
 
     def __init__(self, name: str, in_channels: int, norm: str = "batch") -> None:
         super().__init__()
+        from monai.networks.nets.resnet import ResNet  # slow to import, and the plain encoder does without
+
         block, layers, expansion = RESNETS[name]
         self.strides = (2, 4, 8, 16, 32)
         self.channels = (64, *(width * expansion for width in (64, 128, 256, 512)))
