@@ -25,6 +25,9 @@ TINY = """
 "train.validations" = 1
 """
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""As the tests' own process: sums of more threads are rounded otherwise."""
+
 TWO_METHODS = {"methods": ("pclmix", "pce"), "folds": '[{test = ["heart002"]}]', "steps": 10}
 
 
@@ -46,7 +49,7 @@ class Experiment:
         return self.file
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = os.environ | ONE_THREAD | {"RAY_worker_niceness": "0"}  # else a busy machine starves them
         command = [sys.executable, "-m", "pclmix", "experiment", str(self.file), *arguments]
         self.started.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from experiment.conftest import TWO_METHODS
+from experiment.conftest import ONE_THREAD, TWO_METHODS
 from experiment.test_run import table, wait_for
 
 from pclmix.config import load_tree, save_tree
@@ -52,7 +52,9 @@ def test_a_killed_worker_loses_no_job_and_the_table_is_the_same(untouched, exper
     assert table(killed.results) == table(untouched.results)
 
 
-def test_a_worker_that_does_not_see_the_folder_sends_the_finished_job_home(untouched, tmp_path):
+def test_a_worker_that_does_not_see_the_folder_sends_the_finished_job_home(untouched, tmp_path, monkeypatch):
+    for name, value in ONE_THREAD.items():
+        monkeypatch.setenv(name, value)
     order = load_tree(Order, untouched.results / "jobs" / "pce" / "fold-1" / "seed-0" / "order.toml")
     home = tmp_path / "jobs" / order.job
     archive = on_ray.work_on(order.model_dump(mode="json"), str(home))
