@@ -88,7 +88,11 @@ def _draw_case(block: list[Any], results: Results, dataset: Dataset, rows: Seque
     axis = slice_axis(image.array.shape, image.geometry.spacing)
     slices = to_slices(truth.array, axis)
     place = int(np.argmax((slices > 0).sum(axis=(1, 2))))
-    box = _box(np.asarray((slices > 0).any(axis=0)))
+    jobs = [next((job for job in results.finished(row) if case in job.scores.get(DEFAULT, {})), None) for row in rows]
+    whole = [None if job is None else _prediction(job, case, image) for job in jobs]
+    drawn = [None if labels is None else to_slices(labels, axis)[place] for labels in whole]
+    # Round all that anybody drew: a crop round the truth would hide what was found where nothing is.
+    box = _box(np.any([slices[place] > 0, *(labels > 0 for labels in drawn if labels is not None)], axis=0))
     height, width = in_plane(image.geometry.spacing, axis)
     picture = to_slices(image.array, axis)[place][box]
 
@@ -99,12 +103,10 @@ def _draw_case(block: list[Any], results: Results, dataset: Dataset, rows: Seque
 
     panel(block[0], f"{kind}: {case}\ntruth", slices[place])
     said = []
-    for axes, row in zip(block[1:], rows, strict=False):
-        job = next((job for job in results.finished(row) if case in job.scores.get(DEFAULT, {})), None)
-        labels = None if job is None else _prediction(job, case, image)
+    for axes, row, job, labels in zip(block[1:], rows, jobs, drawn, strict=False):
         dice = "not predicted" if job is None else f"{_mean_dice(results, job, case):.3f}"
         missing = "\nno label file" if job is not None and labels is None else ""
-        panel(axes, f"{row.name}\n{dice}{missing}", None if labels is None else to_slices(labels, axis)[place])
+        panel(axes, f"{row.name}\n{dice}{missing}", labels)
         said.append(f"{row.name} {dice}")
     return (
         f"{kind.capitalize()} case {case}, slice {place + 1} of {len(slices)}, Dice of the volume: {', '.join(said)}."

@@ -185,7 +185,8 @@ def _qualitative(results: Results, out: Path, pictures: list[Path]) -> list[Bloc
     how = (
         f"The cases are the median and the worst by mean Dice of {found.chooser}{instead}; the slice is that with most"
     )
-    text = f"{how} foreground in the truth, cropped round it. Dice is that of the run shown, the first seed."
+    text = f"{how} foreground in the truth, cropped round all that was drawn there. "
+    text += "Dice is that of the run shown, the first seed."
     return [*blocks, Picture("qualitative.png", " ".join([text, *found.captions]))]
 
 
