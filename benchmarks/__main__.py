@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.timing import Row
 from pclmix.config import make_settings
+from pclmix.experiment.provenance import cpu_name
 from pclmix.session import precision
 
 NAMES = (
@@ -83,10 +83,7 @@ def measure(name: str, runs: int, quick: bool) -> list[Row]:
 
 def machine() -> dict[str, Any]:
     """What it was measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    about: dict[str, Any] = {"CPU": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    about: dict[str, Any] = {"CPU": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         about["GPU"] = torch.cuda.get_device_name()
     return about | {"torch": torch.__version__, "precision": precision(make_settings("cpu", ()))}

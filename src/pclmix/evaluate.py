@@ -103,7 +103,7 @@ def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
 
     Raises `InputError` for a truth without its prediction, grids that differ, or labels the truth does not know.
     """
-    truths, predicted = _by_case(truth), _by_case(predictions)
+    truths, predicted = by_case(truth), by_case(predictions)
     if not truths:
         raise InputError(f"{truth}: no label file (*.nii.gz), expected one a case")
     for case, path in truths.items():
@@ -198,7 +198,8 @@ def case_id(path: Path) -> str:
     return SUFFIX.sub("", nifti_stem(path) or path.name)
 
 
-def _by_case(folder: Path) -> dict[str, Path]:
+def by_case(folder: Path) -> dict[str, Path]:
+    """Label files of a folder by case id, maps aside. Raises `InputError` for two files of one case."""
     found: dict[str, Path] = {}
     for path, stem in nifti_files(folder).items():
         if stem.endswith(("_uncertainty", "_probabilities")):

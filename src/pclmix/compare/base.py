@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pclmix.config import Plan, Settings, Tree, validated
 from pclmix.data.batches import Batch, BatchSource
-from pclmix.network.dual import SegmentationNet, kept_for_inference
+from pclmix.network.dual import SegmentationNet, kept_for_inference, pretrained_segmentation_net
 
 
 class Losses(NamedTuple):
@@ -32,13 +32,14 @@ class Method(ABC):
     summary: ClassVar[str]
     citation: ClassVar[str]
     OwnSettings: ClassVar[type[Tree]] = NoSettings
+    settings: Tree
     needs_dense: ClassVar[bool] = False
     """Whether it learns from the dense labels of the training cases, as only the upper bound may."""
     heeds_absence: ClassVar[bool] = False
     """Whether `Batch.possible`, what the strokes rule out, takes part in its loss."""
 
     def __init__(self, net: nn.Module, plan: Plan, settings: Tree) -> None:
-        self.net, self.plan = net, plan
+        self.net, self.plan, self.settings = net, plan, settings
 
     @classmethod
     def own(cls, settings: Settings) -> Tree:
@@ -51,9 +52,9 @@ class Method(ABC):
         return settings.model_copy(update={"method": cls.own(settings).model_dump()})
 
     @staticmethod
-    @abstractmethod
     def network(plan: Plan) -> nn.Module:
-        """The network that is trained."""
+        """The network that is trained: encoder and CNN decoder, unless a method needs another."""
+        return pretrained_segmentation_net(plan)
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:

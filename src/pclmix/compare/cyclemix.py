@@ -71,10 +71,7 @@ class CycleMix(Method):
     summary = "Puzzle Mix and occlusion of images and scribbles, global and local consistency"
     citation = "Zhang & Zhuang, CycleMix: A Holistic Strategy for Segmentation from Scribble Supervision, CVPR 2022"
     OwnSettings = CycleMixSettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: CycleMixSettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
+    settings: CycleMixSettings
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

@@ -51,10 +51,7 @@ class DMPLS(Method):
     summary = "two alike decoders taught by a random mix of their predictions"
     citation = "Luo et al., Scribble-Supervised Segmentation via Dual-Branch Network and DMPLS, MICCAI 2022"
     OwnSettings = DMPLSSettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: DMPLSSettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
+    settings: DMPLSSettings
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

@@ -4,14 +4,13 @@ import math
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
-from pclmix.config import Plan, Tree
+from pclmix.config import Tree
 from pclmix.data.batches import Batch
 from pclmix.method.supervision import partial_cross_entropy
 from pclmix.method.uncertainty import entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class EntropySettings(Tree):
@@ -28,15 +27,7 @@ class EntropyMinimisation(Method):
     summary = "partial cross entropy and low entropy of every pixel"
     citation = "Grandvalet and Bengio, Semi-supervised Learning by Entropy Minimization, NIPS 2004"
     OwnSettings = EntropySettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: EntropySettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
+    settings: EntropySettings
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the entropy; annotated pixels take part in both."""

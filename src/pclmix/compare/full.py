@@ -11,7 +11,6 @@ from pclmix.config import Plan, Tree
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_labels
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class FullSupervision(Method):
@@ -28,11 +27,6 @@ class FullSupervision(Method):
     def __init__(self, net: nn.Module, plan: Plan, settings: Tree) -> None:
         super().__init__(net, plan, settings)
         self.dense: list[NDArray[np.uint8]] = []
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
 
     def prepare(self, source: BatchSource) -> None:
         """Keep the dense labels at hand; they stay on disk."""

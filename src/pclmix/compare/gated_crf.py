@@ -4,14 +4,13 @@ import math
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
 from pclmix.compare.mumford_shah import PUBLISHED_DEVIATION
-from pclmix.config import Plan, Tree
+from pclmix.config import Tree
 from pclmix.data.batches import Batch
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class GatedCRFSettings(Tree):
@@ -40,15 +39,7 @@ class GatedCRF(Method):
         "Obukhov et al., Gated CRF Loss for Weakly Supervised Semantic Image Segmentation, arXiv 1906.04651, 2019"
     )
     OwnSettings = GatedCRFSettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: GatedCRFSettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
+    settings: GatedCRFSettings
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the energy."""

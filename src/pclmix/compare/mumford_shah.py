@@ -2,13 +2,12 @@
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
-from pclmix.config import Plan, Tree
+from pclmix.config import Tree
 from pclmix.data.batches import Batch
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 PUBLISHED_DEVIATION = 0.24
 """Standard deviation of the slices on which the published comparisons were made, scaled to 0..1 each.
@@ -36,15 +35,7 @@ class MumfordShah(Method):
     summary = "partial cross entropy, regions of even intensity and short borders"
     citation = "Kim and Ye, Mumford-Shah Loss Functional for Image Segmentation with Deep Learning, TIP 2019"
     OwnSettings = MumfordShahSettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: MumfordShahSettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
+    settings: MumfordShahSettings
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the two parts of the functional."""

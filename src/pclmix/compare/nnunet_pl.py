@@ -1,15 +1,13 @@
 """nnU-Net's loss with an ignore label: partial cross entropy and partial Dice (Gotkowski et al., MICCAI 2025)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
 from pclmix.compare.soft_dice import soft_dice_loss
-from pclmix.config import Plan
 from pclmix.data.batches import Batch
 from pclmix.labels import IGNORE
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class PartialLoss(Method):
@@ -22,11 +20,6 @@ class PartialLoss(Method):
     name = "nnunet_pl"
     summary = "partial cross entropy and partial Dice, nnU-Net's loss with an ignore label"
     citation = "Gotkowski et al., Revisiting 3D Medical Scribble Supervision, MICCAI 2025"
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the partial Dice loss."""

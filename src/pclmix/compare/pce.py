@@ -1,13 +1,11 @@
 """Partial cross entropy alone: the lower bound (Tang et al., CVPR 2018)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
-from pclmix.config import Plan
 from pclmix.data.batches import Batch
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class PartialCrossEntropy(Method):
@@ -16,11 +14,6 @@ class PartialCrossEntropy(Method):
     name = "pce"
     summary = "partial cross entropy on the annotated pixels, the lower bound"
     citation = "Tang et al., Normalized Cut Loss for Weakly-Supervised CNN Segmentation, CVPR 2018"
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 on the annotated pixels, and nothing else: what the strokes rule out is left unsaid."""

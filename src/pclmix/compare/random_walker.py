@@ -22,7 +22,6 @@ from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.labels import IGNORE
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 FORMAT = 1
 
@@ -45,16 +44,11 @@ class RandomWalker(Method):
     summary = "cross entropy on labels grown from the strokes by a random walker"
     citation = "Grady, Random Walks for Image Segmentation, PAMI 2006"
     OwnSettings = RandomWalkerSettings
+    settings: RandomWalkerSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: RandomWalkerSettings) -> None:
         super().__init__(net, plan, settings)
-        self.settings = settings
         self.grown: list[NDArray[np.uint8]] = []
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
 
     def prepare(self, source: BatchSource) -> None:
         """Grow the labels of every training slice, or read those that an earlier run grew."""

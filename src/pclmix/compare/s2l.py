@@ -16,7 +16,6 @@ from pclmix.data.crops import crop_maps
 from pclmix.infer import PIXELS_AT_ONCE, predict_slices
 from pclmix.labels import IGNORE
 from pclmix.method.supervision import partial_cross_entropy
-from pclmix.network.dual import pretrained_segmentation_net
 
 
 class S2LSettings(Tree):
@@ -45,21 +44,16 @@ class Scribble2Label(Method):
     summary = "pseudo labels where a running average of the predictions is confident"
     citation = "Lee & Jeong, Scribble2Label: Scribble-Supervised Cell Segmentation, MICCAI 2020"
     OwnSettings = S2LSettings
+    settings: S2LSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: S2LSettings) -> None:
         super().__init__(net, plan, settings)
-        self.settings = settings
         self.source: BatchSource | None = None
         self.average: NDArray[np.float16] = np.zeros(0, np.float16)
         self.maps: list[NDArray[np.float16]] = []
         """Views of `average`: (K, h, w) a training slice, by place."""
         self.periods = 0
         """Periods that were over when the average was last moved; 0 before there is one."""
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder."""
-        return pretrained_segmentation_net(plan)
 
     def prepare(self, source: BatchSource) -> None:
         """Make room for an average a training slice."""

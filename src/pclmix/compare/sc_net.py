@@ -64,10 +64,10 @@ class SCNet(Method):
     summary = "scribbles walk over superpixels, two decoders, class-wise contrast with a memory"
     citation = "Zhou et al., Superpixel-guided Scribble Walking and Class-wise Contrastive Regularization, MICCAI 2023"
     OwnSettings = SCNetSettings
+    settings: SCNetSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: SCNetSettings) -> None:
         super().__init__(net, plan, settings)
-        self.settings = settings
         foreground = len(plan.classes) - 1
         self.memory = torch.zeros(foreground, settings.memory, plan.network.embedding)
         """Unit vectors, newest first; zeros where there is none yet."""

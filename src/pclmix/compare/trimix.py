@@ -54,10 +54,7 @@ class TriMix(Method):
     summary = "three networks, each taught on a CutMix of the two others' images, scribbles and pseudo labels"
     citation = "Zheng et al., TriMix: Medical Image Segmentation from Limited Supervision, ACCV 2022"
     OwnSettings = TriMixSettings
-
-    def __init__(self, net: nn.Module, plan: Plan, settings: TriMixSettings) -> None:
-        super().__init__(net, plan, settings)
-        self.settings = settings
+    settings: TriMixSettings
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

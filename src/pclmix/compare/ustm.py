@@ -14,7 +14,6 @@ from pclmix.labels import IGNORE
 from pclmix.method.schedule import ramp
 from pclmix.method.supervision import partial_cross_entropy
 from pclmix.method.uncertainty import entropy, entropy_threshold
-from pclmix.network.dual import pretrained_segmentation_net
 
 PIXELS_AT_ONCE = 2**21
 """Most pixels of noisy copies that go through the teacher together, so that memory does not grow with the passes."""
@@ -46,17 +45,12 @@ class USTM(Method):
     summary = "mean teacher: agreement under rotation and noise where the teacher is certain"
     citation = "Liu et al., Weakly Supervised Segmentation of COVID19 Infection with Scribbles, Patt. Recog. 2022"
     OwnSettings = USTMSettings
+    settings: USTMSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: USTMSettings) -> None:
         super().__init__(net, plan, settings)
-        self.settings = settings
         self.teacher = teacher_of(net)
         self.updates = 0
-
-    @staticmethod
-    def network(plan: Plan) -> nn.Module:
-        """Encoder and CNN decoder, the student."""
-        return pretrained_segmentation_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the weighted consistency."""

@@ -22,7 +22,6 @@ from pclmix.data.volume import (
     Volume,
     from_slices,
     in_plane,
-    nifti_files,
     read_label,
     require_same_grid,
     slice_axis,
@@ -30,7 +29,7 @@ from pclmix.data.volume import (
     write_label,
 )
 from pclmix.errors import InputError
-from pclmix.evaluate import case_id
+from pclmix.evaluate import by_case, case_id
 from pclmix.files import claim_folder
 from pclmix.labels import IGNORE, MAX_CLASSES
 
@@ -180,12 +179,7 @@ def _sources(dense: Path) -> tuple[tuple[str, ...], dict[str, Callable[[], Volum
         if not cases:
             raise InputError(f"{dense / 'labelsTr_dense'}: found no dense label, expected CASE.nii.gz a case")
         return names, cases
-    files: dict[str, Path] = {}
-    for path in nifti_files(dense):
-        case = case_id(path)
-        if case in files:
-            raise InputError(f"{path}: two files for case {case}, the other is {files[case].name}, expected one")
-        files[case] = path
+    files = by_case(dense)
     if not files:
         raise InputError(f"{dense}: found no label file (*.nii.gz), expected one a case")
     highest = 0

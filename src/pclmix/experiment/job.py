@@ -21,18 +21,16 @@ from filelock import FileLock
 from pclmix.config import load_tree
 from pclmix.data.effort import Kind, thin_dataset
 from pclmix.data.folder import Case, Dataset, read_dataset, read_dense, read_scribble
-from pclmix.data.volume import nifti_files, read_label, require_same_grid, slice_axis, to_slices
+from pclmix.data.volume import read_label, require_same_grid, slice_axis, to_slices
 from pclmix.errors import InputError
-from pclmix.evaluate import Evaluation, case_id, evaluate_case, summarise, to_json
-from pclmix.experiment.order import FAILED_NAME, ORDER_NAME, RESULT_NAME, Order, fail
+from pclmix.evaluate import Evaluation, by_case, evaluate_case, summarise, to_json
+from pclmix.experiment.order import FAILED_NAME, ORDER_NAME, RESULT_NAME, RESULT_VERSION, Order, fail
 from pclmix.experiment.provenance import provenance
 from pclmix.files import atomic_path
 from pclmix.infer import PredictOptions, predict_files
 from pclmix.interrupt import Interrupted
 from pclmix.labels import IGNORE
 from pclmix.train import CHECKPOINT_NAME, train
-
-VERSION = 1
 
 
 def run_job(folder: Path) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def run_job(folder: Path) -> dict[str, Any]:
         record, scores = _trained(folder, order, dataset, tested)
     patients = {case.id: case.patient for case in dataset.cases}
     result = {
-        "version": VERSION,
+        "version": RESULT_VERSION,
         "job": order.job,
         "part": "external" if order.predictions else order.part,
         "row": order.row,
@@ -108,7 +106,9 @@ def _trained(
         scores[name] = score(dataset, tested, predictions)
     shutil.rmtree(folder / "predictions_plain")
     (run / CHECKPOINT_NAME).unlink(missing_ok=True)  # large, and a finished run is never resumed
-    slices, annotated = _annotation([case for case in source.cases if case.id in set(order.train_cases)], source)
+    slices, annotated = _annotation(
+        [case for case in source.cases if case.id in set(order.train_cases)], source, order.settings.planner.slice_axis
+    )
     return {
         "predictions": "predictions",
         "steps": trained.steps,
@@ -121,7 +121,7 @@ def _trained(
 
 def score(dataset: Dataset, cases: list[Case], predictions: Path) -> Evaluation:
     """Scores of the label files in a folder, matched by case id. Raises `InputError` for one that is missing or odd."""
-    found = {case_id(path): path for path in nifti_files(predictions)}
+    found = by_case(predictions)
     scores = {}
     for case in cases:
         if case.id not in found:
@@ -136,12 +136,12 @@ def score(dataset: Dataset, cases: list[Case], predictions: Path) -> Evaluation:
     return summarise(scores)
 
 
-def _annotation(cases: list[Case], dataset: Dataset) -> tuple[int, float]:
+def _annotation(cases: list[Case], dataset: Dataset, axis: str) -> tuple[int, float]:
     """Annotated slices, and the share of their pixels that carries a stroke."""
     slices = pixels = annotated = 0
     for case in cases:
         volume = read_scribble(dataset, case)
-        known = to_slices(volume.array != IGNORE, slice_axis(volume.array.shape, volume.geometry.spacing))
+        known = to_slices(volume.array != IGNORE, slice_axis(volume.array.shape, volume.geometry.spacing, axis))
         drawn = known[known.any(axis=(1, 2))]
         slices, pixels, annotated = slices + len(drawn), pixels + drawn.size, annotated + int(drawn.sum())
     return slices, annotated / max(pixels, 1)

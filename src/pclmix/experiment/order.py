@@ -14,6 +14,8 @@ COMMAND = (sys.executable, "-m", "pclmix.experiment.job")
 ORDER_NAME = "order.toml"
 RESULT_NAME = "job.json"
 FAILED_NAME = "failed.json"
+RESULT_VERSION = 1
+"""Of `job.json`, which the report reads."""
 
 
 class Order(Tree):

@@ -31,10 +31,10 @@ class PCLMix(Method):
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
     OwnSettings = PCLMixSettings
+    settings: PCLMixSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
         super().__init__(net, plan, settings)
-        self.settings = settings
         self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
         self.memory = Memory(self.classes, settings.queue, plan.network.embedding)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pclmix.errors import InputError
 from pclmix.evaluate import Score
+from pclmix.experiment.order import FAILED_NAME, RESULT_NAME, RESULT_VERSION
 
-VERSION = 1
 DEFAULT, PLAIN = "default", "plain"
 
 Cases = dict[str, dict[int, Score]]
@@ -115,16 +115,16 @@ def read_results(root: Path) -> Results:
     jobs, failures = {}, {}
     for name in names:
         folder = root / "jobs" / name
-        if (folder / "job.json").exists():
-            jobs[name] = _read_job(folder / "job.json", name)
+        if (folder / RESULT_NAME).exists():
+            jobs[name] = _read_job(folder / RESULT_NAME, name)
         else:
-            failures[name] = _failure(folder / "failed.json")
+            failures[name] = _failure(folder / FAILED_NAME)
     if not jobs:
         raise InputError(f"{root / 'jobs'}: no finished job, expected a job.json of one of {len(names)} jobs at least")
     first = next(iter(jobs.values()))
     for job in jobs.values():
         if job.classes != first.classes:
-            found = root / "jobs" / job.name / "job.json"
+            found = root / "jobs" / job.name / RESULT_NAME
             raise InputError(f"{found}: classes {job.classes}, expected {first.classes} as in {first.name}")
     classes = {value: name for name, value in sorted(first.classes.items(), key=lambda item: item[1]) if value > 0}
     return Results(root, experiment, rows, jobs, failures, classes)
@@ -166,8 +166,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_job(path: Path, name: str) -> Job:
     tree = _read_json(path)
-    if tree.get("version") != VERSION:
-        raise InputError(f"{path}: version {tree.get('version')!r}, expected {VERSION} (made by another pclmix?)")
+    if tree.get("version") != RESULT_VERSION:
+        raise InputError(
+            f"{path}: version {tree.get('version')!r}, expected {RESULT_VERSION} (made by another pclmix?)"
+        )
     try:
         return Job(
             name=name,
