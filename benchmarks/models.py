@@ -23,7 +23,7 @@ def plan_of(preset: str, crop: tuple[int, int]) -> Plan:
         intensity=("zscore",),
         network=settings.network,
         mirror=settings.augment.flip,
-        largest_component=(1, 2, 3),
+        largest_component=((1, 2, 3), (1,), (2,), (3,)),
     )
 
 

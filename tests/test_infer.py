@@ -162,23 +162,23 @@ def test_largest_component_follows_the_plan(tmp_path):
     volume = read_image(write(tmp_path / "c.nii.gz", array))
     plan = make_plan(classes=2)
     np.testing.assert_array_equal(predict_volume(Threshold(), plan, [volume], CPU).labels, array)
-    kept = predict_volume(Threshold(), plan.model_copy(update={"largest_component": (1,)}), [volume], CPU).labels
+    kept = predict_volume(Threshold(), plan.model_copy(update={"largest_component": ((1,),)}), [volume], CPU).labels
     np.testing.assert_array_equal(kept, body())
 
 
 def test_nothing_found_leaves_nothing_to_keep(tmp_path):
     volume = read_image(write(tmp_path / "c.nii.gz", body()))
-    plan = make_plan(classes=2, largest_component=(1,), intensity=("ct",), clip=((0, 1),), statistics=((9, 1),))
+    plan = make_plan(classes=2, largest_component=((1,),), intensity=("ct",), clip=((0, 1),), statistics=((9, 1),))
     assert not predict_volume(Threshold(), plan, [volume], CPU).labels.any()
 
 
 def test_options_override_the_plan_only_where_they_are_given():
-    plan = make_plan(mirror=True, largest_component=(2,))
+    plan = make_plan(mirror=True, largest_component=((2,),))
     assert PredictOptions().applied(plan) == plan
     changed = PredictOptions(mirror=False, largest_component=True).applied(plan)
-    assert (changed.mirror, changed.largest_component) == (False, (1, 2))
+    assert (changed.mirror, changed.largest_component) == (False, ((1, 2), (1,), (2,)))
     assert PredictOptions(largest_component=False).applied(plan).largest_component == ()
-    assert (plan.mirror, plan.largest_component) == (True, (2,))
+    assert (plan.mirror, plan.largest_component) == (True, ((2,),))
 
 
 # --- files

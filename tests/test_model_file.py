@@ -22,7 +22,7 @@ def make_plan(classes=3, channels=1, **changes):
         batch=2,
         depth=2,
         intensity=("zscore",) * channels,
-        largest_component=(1,),
+        largest_component=((1,),),
         **changes,
     )
 

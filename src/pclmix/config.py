@@ -112,6 +112,12 @@ def _both(value: Any) -> Any:
     return (value, value) if isinstance(value, int | float) else value
 
 
+def _group(value: Any) -> Any:
+    """One class as a group of it."""
+    return (value,) if isinstance(value, int) else value
+
+
+Group = Annotated[tuple[int, ...], BeforeValidator(_group)]
 Axis = Literal["auto", "0", "1", "2"]
 Rule = Literal["zscore", "ct"]
 
@@ -245,8 +251,8 @@ class Plan(Tree):
     """Where background strokes surround the foreground strokes of a slice, all beyond them is taken for background."""
     mirror: bool = True
     """Average the probabilities over mirrored copies of a slice."""
-    largest_component: tuple[int, ...] = ()
-    """Classes of which only the largest 3-D component is kept."""
+    largest_component: tuple[Group, ...] = ()
+    """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -33,7 +33,7 @@ from pclmix.files import claim_folder
 from pclmix.metrics import bounding_box
 from pclmix.model_file import load_model
 from pclmix.network.fast import for_inference
-from pclmix.postprocess import keep_largest_component
+from pclmix.postprocess import component_groups, keep_largest_component
 from pclmix.threads import case_threads
 
 PIXELS_AT_ONCE = 2**20
@@ -42,7 +42,8 @@ PIXELS_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """None follows the plan; `largest_component` True keeps the largest component of every class, False of none."""
+    """None follows the plan; `largest_component` True keeps the largest component of all structures together,
+    then of each, False of none."""
 
     mirror: bool | None = None
     largest_component: bool | None = None
@@ -55,7 +56,7 @@ class PredictOptions:
         if self.mirror is not None:
             changes["mirror"] = self.mirror
         if self.largest_component is not None:
-            changes["largest_component"] = tuple(range(1, len(plan.classes))) if self.largest_component else ()
+            changes["largest_component"] = component_groups(plan) if self.largest_component else ()
         return plan.model_copy(update=changes)
 
 

@@ -6,41 +6,56 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pclmix.config import Group, Plan
+
 LOST_STROKES = 0.01
-"""A class keeps its largest component only if at most this share of the strokes it hits lies outside of it."""
+"""A group keeps its largest component only if at most this share of the strokes it hits lies outside of it."""
 
 
-def keep_largest_component(labels: NDArray[np.uint8], classes: Sequence[int]) -> NDArray[np.uint8]:
-    """A copy of a 3-D label map in which each class of `classes` keeps its largest component only.
+def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[Group]) -> NDArray[np.uint8]:
+    """A copy of a 3-D label map in which the classes of each group, taken together, keep their largest component only.
 
-    Voxels that share a face, an edge or a corner are connected; the rest becomes background.
+    Groups are treated in their order. Voxels that share a face, an edge or a corner are connected; the rest becomes
+    background.
     """
     out = labels.copy()
-    for label in classes:
-        components, count = _components(labels == label)
+    for group in groups:
+        components, count = _components(np.isin(out, group))
         if count > 1:
             out[(components > 0) & (components != _largest(components))] = 0
     return out
 
 
+def component_groups(plan: Plan) -> tuple[Group, ...]:
+    """All structures together, then each by itself: what may be asked to be one piece."""
+    each = tuple((label,) for label in range(1, len(plan.classes)))
+    return (tuple(range(1, len(plan.classes))), *each) if len(each) > 1 else each
+
+
 def choose_components(
-    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], classes: Sequence[int]
-) -> tuple[int, ...]:
-    """Classes of which only the largest component should be kept, from (prediction, scribble) of training cases.
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], groups: Sequence[Group]
+) -> tuple[Group, ...]:
+    """Groups that should keep their largest component only, in order, from (prediction, scribble) of training cases.
 
     A structure may come in pieces (two kidneys, many lesions). If so, strokes that the prediction hits lie outside the
-    largest piece; if hardly any does, what lies outside is taken for a false positive.
+    largest piece; if hardly any does, what lies outside is taken for a false positive. A group is judged by what the
+    groups before it, where they were chosen, have left.
     """
-    hit = dict.fromkeys(classes, 0)
-    lost = dict.fromkeys(classes, 0)
-    for prediction, scribble in pairs:
-        for label in classes:
-            strokes = (scribble == label) & (prediction == label)
-            hit[label] += int(strokes.sum())
-            components, count = _components(prediction == label)
+    known = list(pairs)
+    chosen: list[Group] = []
+    for group in groups:
+        hit = lost = 0
+        for prediction, scribble in known:
+            predicted = np.isin(prediction, group)
+            strokes = predicted & np.isin(scribble, group)
+            hit += int(strokes.sum())
+            components, count = _components(predicted)
             if count > 1:
-                lost[label] += int((strokes & (components != _largest(components))).sum())
-    return tuple(label for label in classes if hit[label] and lost[label] <= LOST_STROKES * hit[label])
+                lost += int((strokes & (components != _largest(components))).sum())
+        if hit and lost <= LOST_STROKES * hit:
+            chosen.append(tuple(group))
+            known = [(keep_largest_component(prediction, (group,)), scribble) for prediction, scribble in known]
+    return tuple(chosen)
 
 
 def _components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

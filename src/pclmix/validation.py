@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pclmix import distributed
 from pclmix.averaging import with_fresh_statistics
-from pclmix.config import Plan
+from pclmix.config import Group, Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
 from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
@@ -22,7 +22,7 @@ from pclmix.evaluate import render as render_evaluation
 from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
 from pclmix.network.fast import for_inference
-from pclmix.postprocess import choose_components, keep_largest_component
+from pclmix.postprocess import choose_components, component_groups, keep_largest_component
 from pclmix.session import Session
 
 STROKE_CASES = 16
@@ -95,9 +95,8 @@ class Validator:
     def at_end(self, session: Session) -> tuple[nn.Module, Plan, Validation]:
         """The result's network, the plan with its post-processing, and the scores with and without it."""
         net = self._fresh(session, session.averaged.net)
-        classes = tuple(range(1, len(self.plan.classes)))
         quick = self._quick(net)
-        kept = choose_components(self._stroke_pairs(quick), classes)
+        kept = choose_components(self._stroke_pairs(quick), component_groups(self.plan))
         plan = self.plan.model_copy(update={"largest_component": kept})
         return net, plan, self._validate(quick, plan, full=True)
 
@@ -182,7 +181,7 @@ class Validator:
             _stroke_figures([one.strokes for one in results]),
         )
 
-    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: tuple[int, ...]) -> dict[int, Score]:
+    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[Group]) -> dict[int, Score]:
         reference, spacing = self._truth(case)
         labels, _ = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
         labels = keep_largest_component(labels, kept)
