@@ -279,7 +279,7 @@ def predict(
         bool | None,
         typer.Option(
             "--largest-component/--no-largest-component",
-            help="Keep the largest component of all structures, then of each, or all pieces (default: the plan's choice).",
+            help="Keep the largest component of all structures, then of each, or every piece (default: as planned).",
         ),
     ] = None,
     probabilities: Annotated[

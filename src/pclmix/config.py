@@ -117,7 +117,7 @@ def _group(value: Any) -> Any:
     return (value,) if isinstance(value, int) else value
 
 
-Group = Annotated[tuple[int, ...], BeforeValidator(_group)]
+ClassGroup = Annotated[tuple[int, ...], BeforeValidator(_group)]
 Axis = Literal["auto", "0", "1", "2"]
 Rule = Literal["zscore", "ct"]
 
@@ -251,7 +251,7 @@ class Plan(Tree):
     """Where background strokes surround the foreground strokes of a slice, all beyond them is taken for background."""
     mirror: bool = True
     """Average the probabilities over mirrored copies of a slice."""
-    largest_component: tuple[Group, ...] = ()
+    largest_component: tuple[ClassGroup, ...] = ()
     """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
 
     @model_validator(mode="after")

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pclmix.config import Group, Plan
+from pclmix.config import ClassGroup, Plan
 
 LOST_STROKES = 0.01
 """A group keeps its largest component only if at most this share of the strokes it hits lies outside of it."""
 
 
-def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[Group]) -> NDArray[np.uint8]:
+def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[ClassGroup]) -> NDArray[np.uint8]:
     """A copy of a 3-D label map in which the classes of each group, taken together, keep their largest component only.
 
     Groups are treated in their order. Voxels that share a face, an edge or a corner are connected; the rest becomes
@@ -26,15 +26,15 @@ def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[Group]) -
     return out
 
 
-def component_groups(plan: Plan) -> tuple[Group, ...]:
+def component_groups(plan: Plan) -> tuple[ClassGroup, ...]:
     """All structures together, then each by itself: what may be asked to be one piece."""
     each = tuple((label,) for label in range(1, len(plan.classes)))
     return (tuple(range(1, len(plan.classes))), *each) if len(each) > 1 else each
 
 
 def choose_components(
-    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], groups: Sequence[Group]
-) -> tuple[Group, ...]:
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], groups: Sequence[ClassGroup]
+) -> tuple[ClassGroup, ...]:
     """Groups that should keep their largest component only, in order, from (prediction, scribble) of training cases.
 
     A structure may come in pieces (two kidneys, many lesions). If so, strokes that the prediction hits lie outside the
@@ -42,7 +42,7 @@ def choose_components(
     groups before it, where they were chosen, have left.
     """
     known = list(pairs)
-    chosen: list[Group] = []
+    chosen: list[ClassGroup] = []
     for group in groups:
         hit = lost = 0
         for prediction, scribble in known:

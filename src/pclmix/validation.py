@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pclmix import distributed
 from pclmix.averaging import with_fresh_statistics
-from pclmix.config import Group, Plan
+from pclmix.config import ClassGroup, Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
 from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
@@ -181,7 +181,7 @@ class Validator:
             _stroke_figures([one.strokes for one in results]),
         )
 
-    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[Group]) -> dict[int, Score]:
+    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[ClassGroup]) -> dict[int, Score]:
         reference, spacing = self._truth(case)
         labels, _ = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
         labels = keep_largest_component(labels, kept)
