@@ -31,6 +31,7 @@ NAMES = (
     "preprocessing",
     "startup",
     "two_processes",
+    "cost",
 )
 """Modules of this folder, in the order of the table."""
 
@@ -107,8 +108,8 @@ def render(rows: list[Row], title: str) -> Table:
             f"{statistics.median(row.base):.4g} {row.unit}",
             f"{sign}{row.ratio:.3g}{unit}",
             f"{low:.3g} - {high:.3g}",
-            f"{bound} {sign}{row.target:g}{unit}",
-            "yes" if row.met else "NO",
+            "" if row.target is None else f"{bound} {sign}{row.target:g}{unit}",
+            {None: "", True: "yes", False: "NO"}[row.met],
         )
     return table
 

@@ -12,7 +12,7 @@ class Row:
     """`what` of PCLMix against a `baseline`: one measurement of each a run, in `unit`.
 
     The figure is ours / base, to be `at_most` the target; else the speed-up base / ours, to be at least the target;
-    with `difference` it is ours - base, in `unit`, to be at most the target.
+    with `difference` it is ours - base, in `unit`, to be at most the target. A figure without a target just is.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Row:
     baseline: str
     ours: list[float]
     base: list[float]
-    target: float
+    target: float | None
     at_most: bool = True
     note: str = ""
     unit: str = "s"
@@ -45,8 +45,10 @@ class Row:
         return min(self.figures), max(self.figures)
 
     @property
-    def met(self) -> bool:
-        """Whether the median figure keeps to the target."""
+    def met(self) -> bool | None:
+        """Whether the median figure keeps to the target; None without one."""
+        if self.target is None:
+            return None
         return self.ratio <= self.target if self.at_most or self.difference else self.ratio >= self.target
 
 

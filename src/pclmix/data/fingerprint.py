@@ -84,7 +84,10 @@ def intensity_rules(dataset: Dataset, budget: PlannerSettings) -> tuple[Rule, ..
 
 def fingerprint(dataset: Dataset, cases: Sequence[Case], budget: PlannerSettings) -> Fingerprint:
     """Facts of the scribbled `cases`. Raises `InputError` for files that cannot be read."""
-    facts = tuple(case_facts(dataset, case, budget.slice_axis) for case in cases)
+    from pclmix.threads import case_threads  # imports torch, which `pclmix check` does without
+
+    with case_threads(len(cases)) as pool:
+        facts = tuple(pool.map(lambda case: case_facts(dataset, case, budget.slice_axis), cases))
     statistics: tuple[tuple[float, float, float, float], ...] = ()
     if "ct" in intensity_rules(dataset, budget):
         statistics = tuple(_statistics(dataset, cases, index) for index in range(len(dataset.channels)))
