@@ -326,3 +326,20 @@ def test_check_finds_what_would_break_training(phantom, tmp_path):
     assert any("no case with a scribble" in line for line in check_dataset(read_dataset(folder)).problems)
     with pytest.raises(InputError, match="no case with a scribble"):
         require_trainable(read_dataset(folder))
+
+
+def test_the_prefetching_thread_computes_alone_and_leaves_training_its_cores():
+    seen = []
+
+    class Watching:
+        def batch(self, step):
+            seen.append(torch.get_num_threads())
+            return step
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert [step for step, _ in prefetch(Watching(), 0, 3)] == [0, 1, 2]
+        assert seen == [1, 1, 1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -244,9 +244,13 @@ def _overlap(
 
 
 def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iterator[tuple[int, Batch]]:
-    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing."""
+    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing.
+
+    The thread computes alone: on all cores it would make the training threads wait at each of its small loops.
+    """
     ready: queue.Queue[tuple[int, Batch] | BaseException] = queue.Queue(maxsize=ahead)
-    closed = threading.Event()
+    closed, alone = threading.Event(), threading.Event()
+    cores = torch.get_num_threads()
 
     def put(item: tuple[int, Batch] | BaseException) -> bool:
         while not closed.is_set():
@@ -258,6 +262,8 @@ def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iter
         return False
 
     def work() -> None:
+        torch.set_num_threads(1)  # of this thread, and of threads begun from now on
+        alone.set()
         try:
             for step in range(start, stop):
                 if not put((step, source.batch(step))):
@@ -267,6 +273,8 @@ def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iter
 
     worker = threading.Thread(target=work, daemon=True, name="prefetch")
     worker.start()
+    alone.wait()
+    torch.set_num_threads(cores)
     try:
         for _ in range(start, stop):
             item = ready.get()
