@@ -97,6 +97,10 @@ class AugmentSettings(Tree):
     """Degrees, either way."""
     scale: float = Field(0.25, ge=0, lt=1)
     """Zoom between 1 - scale and 1 + scale."""
+    stretch: float = Field(0.0, ge=0, lt=1)
+    """Zoom by up to 1 + stretch along a random direction and by the inverse across it, or the other way round."""
+    elastic: float = Field(0.0, ge=0, lt=0.2)
+    """Standard deviation of the control points' displacement, as a fraction of the crop's sides."""
     gamma: float = Field(0.3, ge=0, lt=1)
     contrast: float = Field(0.25, ge=0, lt=1)
     brightness: float = Field(0.2, ge=0)

@@ -5,6 +5,7 @@ the image is invalid and IGNORE, never background.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,13 +15,18 @@ from torch.nn import functional
 from pclmix.config import AugmentSettings
 from pclmix.labels import IGNORE
 
+CONTROL = 5
+"""Control points of the elastic deformation along each side."""
+
 
 @dataclass(frozen=True)
 class Draw:
     """Parameters of one batch. `matrix`: (B, 2, 2), output offset in pixels -> source offset in pixels, (x, y);
-    the others are (B,) floats."""
+    `bend`: (B, 2, 5, 5), displacement (x, y) of control points spread over the output before that, as fractions of its
+    sides; the others are (B,) floats."""
 
     matrix: Tensor
+    bend: Tensor
     gamma: Tensor
     contrast: Tensor
     brightness: Tensor
@@ -58,31 +64,50 @@ def draw(settings: AugmentSettings, batch: int, generator: torch.Generator) -> D
     cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = torch.stack([cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y], dim=1)
     half = torch.rand(batch, generator=generator) < 0.5
-    return Draw(
-        matrix=rows.view(batch, 2, 2),
-        gamma=torch.exp(uniform(math.log(1 - settings.gamma), -math.log(1 - settings.gamma))),
-        contrast=uniform(1 - settings.contrast, 1 + settings.contrast),
-        brightness=uniform(-settings.brightness, settings.brightness),
-        noise=torch.where(half, uniform(0, settings.noise), 0.0),
-        sigma=torch.where(half, 0.0, uniform(0, settings.blur)),
-        noise_seed=int(torch.randint(0, 2**62, (1,), generator=generator)),
-        batch=batch,
-    )
+    gamma = torch.exp(uniform(math.log(1 - settings.gamma), -math.log(1 - settings.gamma)))
+    contrast = uniform(1 - settings.contrast, 1 + settings.contrast)
+    brightness = uniform(-settings.brightness, settings.brightness)
+    noise = torch.where(half, uniform(0, settings.noise), 0.0)
+    sigma = torch.where(half, 0.0, uniform(0, settings.blur))
+    noise_seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    most, direction = math.log(1 + settings.stretch), uniform(0, math.pi)
+    stretched = _stretch(torch.exp(uniform(-most, most)), direction)
+    bend = torch.randn((batch, 2, CONTROL, CONTROL), generator=generator) * settings.elastic
+    matrix = rows.view(batch, 2, 2) @ stretched
+    return Draw(matrix, bend, gamma, contrast, brightness, noise, sigma, noise_seed, batch)
+
+
+def _stretch(factor: Tensor, direction: Tensor) -> Tensor:
+    """(B, 2, 2) symmetric matrices that shorten offsets by `factor` (B,) along `direction` (B,), radians, and lengthen
+    them by it across: what lies there is seen larger along the direction and smaller across it."""
+    x, y = torch.cos(direction), torch.sin(direction)
+    along, across = 1 / factor, factor
+    mixed = x * y * (along - across)
+    return torch.stack([x * x * along + y * y * across, mixed, mixed, y * y * along + x * x * across], 1).view(-1, 2, 2)
+
+
+def places(bend: Tensor, size: Sequence[int]) -> Tensor:
+    """Where each pixel of an output of `size` looks before the matrix, as (x, y) in its own pixels, centres at whole
+    numbers: `bend` (B, 2, 5, 5), control points from corner to corner -> (B, H, W, 2). Bicubic in between."""
+    y, x = torch.meshgrid(torch.arange(size[0]).float(), torch.arange(size[1]).float(), indexing="ij")
+    still = torch.stack([x, y], dim=-1).expand(len(bend), -1, -1, -1)
+    if not bool(bend.any()):
+        return still
+    moved = functional.interpolate(bend, size=tuple(size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return still + moved * torch.tensor([size[1], size[0]])
 
 
 def warp(
-    matrix: Tensor, image: Tensor, label: Tensor, valid: Tensor, size: tuple[int, int]
+    matrix: Tensor, bend: Tensor, image: Tensor, label: Tensor, valid: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Resample source windows round their centres to `size` under (B, 2, 2) matrices.
+    """Resample source windows round their centres to `size` under (B, 2, 2) matrices, bent before (see `Draw`).
 
     Shapes: image (B, C, h, w), label (B, h, w) integer, valid (B, h, w) bool -> the same at `size`. A pixel is valid
     where its nearest source pixel exists and is valid; an invalid pixel is IGNORE and its image 0.
     """
     height, width = image.shape[2:]
-    y = torch.arange(size[0]) - (size[0] - 1) / 2
-    x = torch.arange(size[1]) - (size[1] - 1) / 2
-    offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2) as (x, y)
-    source = torch.einsum("bij,hwj->bhwi", matrix, offsets)
+    offsets = places(bend, size) - (torch.tensor([size[1], size[0]]) - 1) / 2
+    source = torch.einsum("bij,bhwj->bhwi", matrix, offsets)
     grid = 2 * source / torch.tensor([width, height])
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     flags = torch.stack([label.float(), valid.float()], dim=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import draw, shade, warp
+from pclmix.data.augment import CONTROL, draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
@@ -27,10 +27,12 @@ ORDER, CROPS, CHANCE, PLAIN = range(4)
 
 
 class Origin(NamedTuple):
-    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`; `frames` (B, 2, 3), a crop's pixel
-    (x, y, 1) -> pixel (x, y) of its slice, centres at whole numbers."""
+    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`; `bend` (B, 2, 5, 5), by which a
+    crop's pixels look elsewhere in the crop (`augment.places`); `frames` (B, 2, 3), that place (x, y, 1) -> pixel
+    (x, y) of the slice, centres at whole numbers."""
 
     slices: Tensor
+    bend: Tensor
     frames: Tensor
 
 
@@ -110,7 +112,7 @@ class BatchSource:
             raise InputError("no slice carries a scribble at the plan's spacing, expected at least one annotated pixel")
         # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
         reach = math.hypot(*plan.crop) / min(plan.crop) if (augment.rotation or augment.right_angles) else 1.0
-        factor = min(reach, 1.35) / (1 - augment.scale)
+        factor = min(reach, 1.35) * (1 + augment.stretch) / (1 - augment.scale)
         self.window = tuple(2 * math.ceil(side * factor / 2) for side in plan.crop)
 
     def batch(self, step: int) -> Batch:
@@ -120,9 +122,9 @@ class BatchSource:
         chosen = chosen[self.share]
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator).share(self.share)
-        image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
+        image, label, inside = warp(chance.matrix, chance.bend, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
-        origin = self._origin(chosen, corners, chance.matrix)
+        origin = self._origin(chosen, corners, chance.matrix, chance.bend)
         return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
 
     def plain_batch(self, index: int) -> Batch:
@@ -132,10 +134,10 @@ class BatchSource:
         """
         chosen = self._chosen(index)
         images, labels, valid, corners = self._windows(chosen, self._random(PLAIN, index), slice(None))
-        matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
-        image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
+        matrix, bend = torch.eye(2).expand(self.plan.batch, 2, 2), torch.zeros(self.plan.batch, 2, CONTROL, CONTROL)
+        image, label, inside = warp(matrix, bend, images, labels, valid, self.plan.crop)
         scribble, possible = self._ruled_out(label, chosen)
-        return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix))
+        return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix, bend))
 
     def image(self, place: int) -> NDArray[np.float16]:
         """(C, H, W) of a training slice."""
@@ -154,12 +156,12 @@ class BatchSource:
         assert dense is not None
         return dense[index]
 
-    def _origin(self, chosen: Sequence[int], corners: Tensor, matrix: Tensor) -> Origin:
-        """`corners` (B, 2): the windows' first pixels (x, y) in their slices; `matrix` as in `warp`."""
+    def _origin(self, chosen: Sequence[int], corners: Tensor, matrix: Tensor, bend: Tensor) -> Origin:
+        """`corners` (B, 2): the windows' first pixels (x, y) in their slices; `matrix` and `bend` as in `warp`."""
         middle = (torch.tensor([self.plan.crop[1], self.plan.crop[0]]) - 1) / 2
         window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
         shift = corners + window - matrix @ middle
-        return Origin(torch.tensor(chosen), torch.cat([matrix, shift[:, :, None]], dim=2))
+        return Origin(torch.tensor(chosen), bend, torch.cat([matrix, shift[:, :, None]], dim=2))
 
     def _ruled_out(self, label: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
