@@ -356,7 +356,7 @@ def methods() -> None:
 
 @command(app, "experiment")
 def experiment(
-    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file (docs/experiments.md).")],
+    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file (docs/studies.md).")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in the results folder; nothing done is repeated.")
     ] = False,
