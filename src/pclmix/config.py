@@ -101,6 +101,8 @@ class AugmentSettings(Tree):
     """Zoom by up to 1 + stretch along a random direction and by the inverse across it, or the other way round."""
     elastic: float = Field(0.0, ge=0, lt=0.2)
     """Standard deviation of the control points' displacement, as a fraction of the crop's sides."""
+    swell: float = Field(0.0, ge=0, le=1)
+    """Local magnification round a foreground stroke, between 1 / (1 + swell) and 1 + swell."""
     gamma: float = Field(0.3, ge=0, lt=1)
     contrast: float = Field(0.25, ge=0, lt=1)
     brightness: float = Field(0.2, ge=0)

@@ -12,7 +12,7 @@ from pclmix.data.crops import crop_labels, crop_maps
 SHADELESS = {"gamma": 0, "contrast": 0, "brightness": 0, "noise": 0, "blur": 0}
 
 
-@pytest.fixture(params=[{}, {"stretch": 0.2, "elastic": 0.03}], ids=["stiff", "bent"])
+@pytest.fixture(params=[{}, {"stretch": 0.2, "elastic": 0.03, "swell": 0.5}], ids=["stiff", "bent"])
 def source(request):
     random = np.random.default_rng(0)
     plan = Plan(

@@ -343,3 +343,24 @@ def test_the_prefetching_thread_computes_alone_and_leaves_training_its_cores():
         assert seen == [1, 1, 1] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_crop_swells_round_a_foreground_stroke_or_not_at_all(phantom):
+    dataset = read_dataset(phantom)
+    plan = make_plan(fingerprint(dataset, dataset.cases, PlannerSettings()), dataset, make_settings("cpu"))
+    cached = build_cache(dataset, dataset.cases, plan)
+    source = BatchSource(cached, plan, AugmentSettings(swell=0.6), TrainSettings(), 0)
+    swollen = 0
+    for step in range(4):
+        origin = source.batch(step).origin
+        for item, place in enumerate(origin.slices.tolist()):
+            strokes = source.strokes(place)
+            x, y = origin.geometry.centre[item].int().tolist()
+            swell = float(origin.geometry.swell[item])
+            assert 1 / 1.6 <= swell <= 1.6
+            if swell != 1:
+                swollen += 1
+                assert 0 < strokes[y, x] < IGNORE
+            else:
+                assert not ((strokes > 0) & (strokes != IGNORE)).any()
+    assert swollen > 4 * plan.batch / 2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import CONTROL, draw, shade, warp
+from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
@@ -27,13 +27,22 @@ ORDER, CROPS, CHANCE, PLAIN = range(4)
 
 
 class Origin(NamedTuple):
-    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`; `bend` (B, 2, 5, 5), by which a
-    crop's pixels look elsewhere in the crop (`augment.places`); `frames` (B, 2, 3), that place (x, y, 1) -> pixel
-    (x, y) of the slice, centres at whole numbers."""
+    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`, and what they show of them."""
 
     slices: Tensor
-    bend: Tensor
-    frames: Tensor
+    geometry: Geometry
+
+
+class _Windows(NamedTuple):
+    """Source windows: `image` (B, C, h, w), `label` (B, h, w), a class, IGNORE or BEYOND, `valid` (B, h, w); `corner`
+    (B, 2), their first pixels (x, y) in their slices; `strokes`, a slice's foreground strokes each, (N, 2) as (row,
+    column)."""
+
+    image: Tensor
+    label: Tensor
+    valid: Tensor
+    corner: Tensor
+    strokes: list[NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -118,14 +127,11 @@ class BatchSource:
     def batch(self, step: int) -> Batch:
         """The rank's share of the augmented batch of a training step."""
         chosen = self._chosen(step)
-        images, labels, valid, corners = self._windows(chosen, self._random(CROPS, step), self.share)
-        chosen = chosen[self.share]
+        windows = self._windows(chosen, self._random(CROPS, step), self.share)
         generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator).share(self.share)
-        image, label, inside = warp(chance.matrix, chance.bend, images, labels, valid, self.plan.crop)
-        scribble, possible = self._ruled_out(label, chosen)
-        origin = self._origin(chosen, corners, chance.matrix, chance.bend)
-        return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
+        batch = self._cut(windows, chosen[self.share], self._drawn_geometry(windows, chance))
+        return replace(batch, image=shade(chance, batch.image, batch.valid))
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps.
@@ -133,11 +139,11 @@ class BatchSource:
         It is whole on every rank, so that all get the same statistics.
         """
         chosen = self._chosen(index)
-        images, labels, valid, corners = self._windows(chosen, self._random(PLAIN, index), slice(None))
-        matrix, bend = torch.eye(2).expand(self.plan.batch, 2, 2), torch.zeros(self.plan.batch, 2, CONTROL, CONTROL)
-        image, label, inside = warp(matrix, bend, images, labels, valid, self.plan.crop)
-        scribble, possible = self._ruled_out(label, chosen)
-        return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix, bend))
+        windows = self._windows(chosen, self._random(PLAIN, index), slice(None))
+        count = len(chosen)
+        still, one = torch.zeros(count, 2, CONTROL, CONTROL), torch.ones(count)
+        frame = self._frame(windows, torch.eye(2).expand(count, 2, 2))
+        return self._cut(windows, chosen, Geometry(still, frame, torch.zeros(count, 2), one, one))
 
     def image(self, place: int) -> NDArray[np.float16]:
         """(C, H, W) of a training slice."""
@@ -156,12 +162,29 @@ class BatchSource:
         assert dense is not None
         return dense[index]
 
-    def _origin(self, chosen: Sequence[int], corners: Tensor, matrix: Tensor, bend: Tensor) -> Origin:
-        """`corners` (B, 2): the windows' first pixels (x, y) in their slices; `matrix` and `bend` as in `warp`."""
+    def _drawn_geometry(self, windows: _Windows, chance: Draw) -> Geometry:
+        """What the crops show as it was drawn; a slice without foreground strokes has nothing to swell round."""
+        centre, swell = torch.zeros(len(windows.strokes), 2), chance.swell.clone()
+        for item, strokes in enumerate(windows.strokes):
+            if len(strokes):
+                row, column = strokes[int(float(chance.near[item]) * len(strokes))]
+                centre[item] = torch.tensor([column, row])
+            else:
+                swell[item] = 1
+        reach = chance.reach * min(self.plan.crop)
+        return Geometry(chance.bend, self._frame(windows, chance.matrix), centre, swell, reach)
+
+    def _frame(self, windows: _Windows, matrix: Tensor) -> Tensor:
+        """(B, 2, 3): the crops' centres are the windows'; `matrix` (B, 2, 2) as in `Draw`."""
         middle = (torch.tensor([self.plan.crop[1], self.plan.crop[0]]) - 1) / 2
         window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
-        shift = corners + window - matrix @ middle
-        return Origin(torch.tensor(chosen), bend, torch.cat([matrix, shift[:, :, None]], dim=2))
+        return torch.cat([matrix, (windows.corner + window - matrix @ middle)[:, :, None]], dim=2)
+
+    def _cut(self, windows: _Windows, chosen: Sequence[int], geometry: Geometry) -> Batch:
+        positions = geometry.positions(self.plan.crop) - windows.corner[:, None, None]
+        image, label, inside = warp(positions, windows.image, windows.label, windows.valid)
+        scribble, possible = self._ruled_out(label, chosen)
+        return Batch(image, scribble, inside, possible, Origin(torch.tensor(chosen), geometry))
 
     def _ruled_out(self, label: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
@@ -185,23 +208,21 @@ class BatchSource:
             chosen.append(int(epochs[epoch][offset]))
         return chosen
 
-    def _windows(
-        self, chosen: Sequence[int], random: np.random.Generator, share: slice
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres, and
-        their corners (B, 2) as (x, y); a label is a class, IGNORE, or BEYOND. Chance is drawn for all of `chosen`,
-        windows are cut for the `share`."""
+    def _windows(self, chosen: Sequence[int], random: np.random.Generator, share: slice) -> _Windows:
+        """Windows round the crops' centres. Chance is drawn for all of `chosen`, windows are cut for the `share`."""
         chances = [_CropChance.drawn(random) for _ in chosen][share]
         chosen = chosen[share]
         batch, (height, width) = len(chosen), self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
-        corners = np.zeros((batch, 2), np.float32)
+        corner = np.zeros((batch, 2), np.float32)
+        foreground = []
         for item, (place, chance) in enumerate(zip(chosen, chances, strict=True)):
             pixels, strokes = self.image(place), self.strokes(place)
-            centre = self._centre(strokes, chance)
-            corners[item] = centre[1] - width // 2, centre[0] - height // 2
+            foreground.append(np.argwhere((strokes > 0) & (strokes != IGNORE)))
+            centre = self._centre(foreground[-1], strokes.shape, chance)
+            corner[item] = centre[1] - width // 2, centre[0] - height // 2
             target, source = _overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
             label[(item, *target)] = strokes[source]
@@ -210,22 +231,20 @@ class BatchSource:
                 outside = beyond(ring, *source, self.plan.spacing)
                 label[(item, *target)][outside & (strokes[source] == IGNORE)] = BEYOND
             valid[(item, *target)] = True
-        return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid), torch.from_numpy(corners)
+        from_numpy = torch.from_numpy
+        return _Windows(from_numpy(image), from_numpy(label), from_numpy(valid), from_numpy(corner), foreground)
 
-    def _centre(self, strokes: NDArray[np.uint8], chance: _CropChance) -> tuple[int, int]:
-        """Centre of a crop: near an annotated foreground pixel, else anywhere the crop stays within the slice."""
-        rows, columns = np.nonzero((strokes > 0) & (strokes != IGNORE))
+    def _centre(self, foreground: NDArray[np.int64], shape: tuple[int, ...], chance: _CropChance) -> tuple[int, int]:
+        """Centre of a crop: near a foreground stroke, (N, 2) pixels, else anywhere the crop stays within the slice."""
         anywhere = tuple(
             round(side / 2 + fraction * (size - side)) if size > side else size // 2
-            for fraction, size, side in zip(chance.free, strokes.shape, self.plan.crop, strict=True)
+            for fraction, size, side in zip(chance.free, shape, self.plan.crop, strict=True)
         )
-        if len(rows) == 0 or chance.near >= self.train.foreground:
+        if len(foreground) == 0 or chance.near >= self.train.foreground:
             return anywhere[0], anywhere[1]
-        pick = int(chance.where * len(rows))
+        pick = foreground[int(chance.where * len(foreground))].tolist()
         centre = []
-        for position, size, side, shift in zip(
-            (rows[pick], columns[pick]), strokes.shape, self.plan.crop, chance.jitter, strict=True
-        ):
+        for position, size, side, shift in zip(pick, shape, self.plan.crop, chance.jitter, strict=True):
             wanted = position + shift * side
             # Rather real surroundings than emptiness: keep the crop within the slice where it fits.
             centre.append(round(min(max(wanted, side / 2), size - side / 2)) if size > side else size // 2)
