@@ -259,6 +259,8 @@ class Plan(Tree):
     """Average the probabilities over mirrored copies of a slice."""
     largest_component: tuple[ClassGroup, ...] = ()
     """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
+    doubt: tuple[tuple[float, float], ...] = ()
+    """A `pclmix.doubt.Line` a foreground class: intercept, slope; empty where there was nothing to calibrate on."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
