@@ -50,7 +50,9 @@ class NetworkSettings(Tree):
 
 
 class PCLMixSettings(Tree):
-    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency."""
+    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency, and
+    `sparing` all three, where strokes both are complete and make rings: there they cost more than they bring
+    (docs/experiments.md)."""
 
     auxiliary: float = Field(0.4, ge=0)
     """Weight of the transformer decoder [λ_t]."""
@@ -72,6 +74,7 @@ class PCLMixSettings(Tree):
     mix: bool = True
     contrast: bool = True
     consistency: bool = True
+    sparing: bool = False
 
 
 class OptimizerSettings(Tree):
@@ -182,8 +185,8 @@ class Settings(Tree):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
-        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
-        "augment": {"flip": False, "rotation": 15.0},
+        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
+        "augment": {"flip": False, "rotation": 15.0, "scale": 0.3, "stretch": 0.2, "elastic": 0.02},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
         "train": {"steps": 3000},
@@ -205,6 +208,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"steps": 60_000, "validations": 20},
     },
 }  # fmt: skip
+
+
+METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {("cpu", "pclmix"): {"sparing": True}}
+"""What a preset sets of a method's own table, by (preset, method)."""
 
 
 PAPER_DEVIATIONS = (

@@ -152,6 +152,9 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
             console.print(f"other than published: {line}", highlight=False)
     if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
+    if settings.method.get("sparing") and plan.complete_strokes and plan.rings:
+        left_out = "so mix, contrast and consistency, which cost more than they would bring, are left out"
+        console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
 
 
 def _ruled_out(plan: Plan) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pclmix.config import Plan, Settings, Tree, validated
+from pclmix.config import METHOD_PRESETS, Plan, Settings, Tree, validated
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.network.dual import SegmentationNet, kept_for_inference, pretrained_segmentation_net
 
@@ -44,7 +44,8 @@ class Method(ABC):
     @classmethod
     def own(cls, settings: Settings) -> Tree:
         """The method's own table of the run's settings. Raises `InputError` for an unknown name or value."""
-        return validated(cls.OwnSettings, dict(settings.method), f"settings of --method {cls.name}")
+        values = METHOD_PRESETS.get((settings.preset, cls.name), {}) | settings.method
+        return validated(cls.OwnSettings, values, f"settings of --method {cls.name}")
 
     @classmethod
     def configured(cls, settings: Settings) -> Settings:

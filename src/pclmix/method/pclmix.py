@@ -34,6 +34,8 @@ class PCLMix(Method):
     settings: PCLMixSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
+        if settings.sparing and plan.complete_strokes and plan.rings:
+            settings = settings.model_copy(update={"mix": False, "contrast": False, "consistency": False})
         super().__init__(net, plan, settings)
         self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
