@@ -37,6 +37,8 @@ class Method(ABC):
     """Whether it learns from the dense labels of the training cases, as only the upper bound may."""
     heeds_absence: ClassVar[bool] = False
     """Whether `Batch.possible`, what the strokes rule out, takes part in its loss."""
+    uses_unlabelled: ClassVar[bool] = False
+    """Whether it learns from slices without any annotation too; others are never given one."""
 
     def __init__(self, net: nn.Module, plan: Plan, settings: Tree) -> None:
         self.net, self.plan, self.settings = net, plan, settings

@@ -23,6 +23,9 @@ class PCLMix(Method):
     """The published method. Switched off, `mix` leaves out the second look with its halves of M6-M8, `consistency`
     M7 and M8, and `contrast` M3 and the memory.
 
+    An unlabelled slice takes part in all but the losses on strokes: it is mixed, both decoders are to agree on it, and
+    what they are certain of joins the contrast, as it is with the unlabelled pixels of any slice.
+
     In a run of several processes it mixes and draws its partners within a rank's share of the batch and takes the
     anchors of M3 there; the keys of all ranks join the memory, which is the same on each (`distributed.py`)."""
 
@@ -30,6 +33,7 @@ class PCLMix(Method):
     summary = "dynamic mix, pixel contrast with a memory, dual consistency of two unlike decoders"
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
+    uses_unlabelled = True
     OwnSettings = PCLMixSettings
     settings: PCLMixSettings
 
