@@ -32,6 +32,7 @@ NAMES = (
     "startup",
     "two_processes",
     "cost",
+    "limit",
 )
 """Modules of this folder, in the order of the table."""
 

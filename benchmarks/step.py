@@ -52,7 +52,7 @@ def phantom_session(
     preset: str, overrides: tuple[str, ...] = (), *, cases: int = 4, accelerator: str = "auto"
 ) -> Session:
     """A session of PCLMix on made-up hearts, before its first step."""
-    settings = PCLMix.configured(make_settings(preset, overrides))
+    settings = PCLMix.configured(make_settings(preset, ("method.sparing=false", *overrides)))
     dataset = read_dataset(material.acdc_like(material.folder(), cases))
     plan = make_plan(fingerprint(dataset, dataset.cases, settings.planner), dataset, settings)
     cached = build_cache(dataset, dataset.cases, plan, Console(quiet=True), dense=True)

@@ -213,7 +213,10 @@ def test_files_and_folders_give_a_label_file_a_case(model, tmp_path):
     written = list(predict_files(model, [tmp_path / "in", single], out, PredictOptions()))
     names = [*(f"case{index}.nii.gz" for index in range(5)), "extra.nii.gz"]
     assert written == [out / name for name in names]
-    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in out.glob("*.nii.gz")) == names
+    assert {path.name for path in out.iterdir()} - set(names) == {"index.html", "summary.csv", "pictures"}
+    assert {path.stem for path in (out / "pictures").iterdir()} == {name.split(".")[0] for name in names}
+    assert (out / "summary.csv").read_text().count("\n") == 1 + 2 * len(names)
     net, plan = infer.load_model(model)
     for path, source in zip(written, [*sorted((tmp_path / "in").glob("*.gz")), single], strict=True):
         expected = predict_volume(net, plan, [read_image(source)], CPU).labels

@@ -324,6 +324,22 @@ def evaluate(
     stdout_console().print(render(evaluation))
 
 
+@command(app, "models")
+def models(
+    name: Annotated[str | None, typer.Argument(help="One of them, to read its card.")] = None,
+) -> None:
+    """List the models that come with the package, or print the card of one."""
+    from pclmix.shipped import card, shipped_names, summary
+
+    if name is not None and name not in shipped_names():
+        raise InputError(f"{name}: no such model, expected one of: {', '.join(shipped_names())}")
+    if name is not None:
+        print(card(name), end="")
+        return
+    for known in shipped_names():
+        print(f"{known}: {summary(known)}")
+
+
 @command(app, "methods")
 def methods() -> None:
     """List the methods that `--method` and experiments know: a line and a citation each."""
@@ -340,7 +356,7 @@ def methods() -> None:
 
 @command(app, "experiment")
 def experiment(
-    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file (docs/experiments.md).")],
+    file: Annotated[Path, typer.Argument(help="The experiment, a TOML file (docs/studies.md).")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in the results folder; nothing done is repeated.")
     ] = False,

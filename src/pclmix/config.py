@@ -50,7 +50,9 @@ class NetworkSettings(Tree):
 
 
 class PCLMixSettings(Tree):
-    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency."""
+    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency, and
+    `sparing` all three, where strokes both are complete and make rings: there they cost more than they bring
+    (docs/experiments.md)."""
 
     auxiliary: float = Field(0.4, ge=0)
     """Weight of the transformer decoder [λ_t]."""
@@ -72,6 +74,7 @@ class PCLMixSettings(Tree):
     mix: bool = True
     contrast: bool = True
     consistency: bool = True
+    sparing: bool = False
 
 
 class OptimizerSettings(Tree):
@@ -97,6 +100,12 @@ class AugmentSettings(Tree):
     """Degrees, either way."""
     scale: float = Field(0.25, ge=0, lt=1)
     """Zoom between 1 - scale and 1 + scale."""
+    stretch: float = Field(0.0, ge=0, lt=1)
+    """Zoom by up to 1 + stretch along a random direction and by the inverse across it, or the other way round."""
+    elastic: float = Field(0.0, ge=0, lt=0.2)
+    """Standard deviation of the control points' displacement, as a fraction of the crop's sides."""
+    swell: float = Field(0.0, ge=0, le=1)
+    """Local magnification round a foreground stroke, between 1 / (1 + swell) and 1 + swell."""
     gamma: float = Field(0.3, ge=0, lt=1)
     contrast: float = Field(0.25, ge=0, lt=1)
     brightness: float = Field(0.2, ge=0)
@@ -181,8 +190,8 @@ class Settings(Tree):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
-        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64},
-        "augment": {"flip": False, "rotation": 15.0},
+        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
+        "augment": {"flip": False, "rotation": 15.0, "scale": 0.3, "stretch": 0.2, "elastic": 0.02},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 128 * 128, "batch": 8},
         "train": {"steps": 3000},
@@ -204,6 +213,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"steps": 60_000, "validations": 20, "unlabelled": 0.0},
     },
 }  # fmt: skip
+
+
+METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {("cpu", "pclmix"): {"sparing": True}}
+"""What a preset sets of a method's own table, by (preset, method)."""
 
 
 PAPER_DEVIATIONS = (
@@ -258,6 +271,8 @@ class Plan(Tree):
     """Average the probabilities over mirrored copies of a slice."""
     largest_component: tuple[ClassGroup, ...] = ()
     """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
+    doubt: tuple[tuple[float, float], ...] = ()
+    """A `pclmix.doubt.Line` a foreground class: intercept, slope; empty where there was nothing to calibrate on."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -21,18 +21,24 @@ from pclmix.data.volume import (
     Volume,
     by_channel,
     from_slices,
+    in_plane,
     nifti_files,
     nifti_stem,
     read_image,
     require_same_grid,
+    to_slices,
     write_label,
     write_map,
 )
+from pclmix.doubt import expected_dice, soft_dice
 from pclmix.errors import InputError
 from pclmix.files import claim_folder
 from pclmix.metrics import bounding_box
 from pclmix.model_file import load_model
 from pclmix.network.fast import for_inference
+from pclmix.overview.facts import CaseFacts, case_facts
+from pclmix.overview.page import picture_path, write_overview
+from pclmix.overview.thumbnails import save_thumbnails
 from pclmix.postprocess import component_groups, keep_largest_component
 from pclmix.threads import case_threads
 
@@ -63,9 +69,11 @@ class PredictOptions:
 @dataclass(frozen=True)
 class Prediction:
     """In the native grid of the input: `labels` (uint8), `uncertainty` (entropy / ln K, 0 to 1), and `probabilities`
-    with the classes last, float32; the last two only where they were asked for."""
+    with the classes last, float32; the last two only where they were asked for. `expected`: the Dice to expect of each
+    foreground class, calibrated where the plan has lines for it."""
 
     labels: NDArray[np.uint8]
+    expected: list[float]
     probabilities: NDArray[np.float32] | None
     uncertainty: NDArray[np.float32] | None
 
@@ -116,6 +124,7 @@ def predict_volume(
     maps = np.moveaxis(native.numpy(), 1, -1) if probabilities else None
     return Prediction(
         labels=from_slices(labels, axis),
+        expected=expected_dice(plan.doubt, soft_dice(native, torch.from_numpy(labels))),
         probabilities=None if maps is None else np.moveaxis(maps, 0, axis),
         uncertainty=doubt,
     )
@@ -133,7 +142,8 @@ def predict_files(
     """Segment files and folders into `out`; yields each label file once it is written.
 
     CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz. A few cases are under way at once, each on
-    its share of the cores. Raises `InputError` before anything is written if an input does not fit the model.
+    its share of the cores. When all are written, index.html and the CSV files beside it tell of them (`overview`).
+    Raises `InputError` before anything is written if an input does not fit the model.
     """
     loaded, plan = load_model(model)
     plan = options.applied(plan)
@@ -143,7 +153,7 @@ def predict_files(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = for_inference(loaded, device)
 
-    def segment(name: str) -> Path:
+    def segment(name: str) -> tuple[Path, CaseFacts]:
         images = _read_case(cases[name])
         prediction = predict_volume(
             net,
@@ -153,13 +163,17 @@ def predict_files(
             probabilities=options.save_probabilities,
             uncertainty=options.save_uncertainty,
         )
-        return _write_case(out, name, prediction, images[0])
+        return _write_case(out, name, prediction, images[0]), _seen(out, name, prediction, images[0], plan)
 
     show = console is not None and console.is_terminal
     with case_threads(len(cases)) as pool, Progress(console=console, disable=not show, transient=True) as bar:
         jobs = [pool.submit(segment, name) for name in cases]
+        facts = []
         for job in bar.track(jobs, description="predicting"):
-            yield job.result()
+            path, of_case = job.result()
+            facts.append(of_case)
+            yield path
+    write_overview(out, facts, plan)
 
 
 def _spare_inputs(cases: dict[str, list[Path]], out: Path) -> None:
@@ -186,6 +200,15 @@ def _write_case(out: Path, name: str, prediction: Prediction, like: Volume) -> P
         write_map(out / f"{name}_uncertainty.nii.gz", prediction.uncertainty, like)
     write_label(path, prediction.labels, like)
     return path
+
+
+def _seen(out: Path, name: str, prediction: Prediction, like: Volume, plan: Plan) -> CaseFacts:
+    """Draw the thumbnails of a case, and give its facts."""
+    spacing = like.geometry.spacing
+    axis = plan_axis(like, plan)
+    slices, labels = to_slices(like.array, axis), to_slices(prediction.labels, axis)
+    save_thumbnails(picture_path(out, name), slices, labels, in_plane(spacing, axis))
+    return case_facts(name, prediction.labels, spacing, prediction.expected, plan)
 
 
 def _cases(inputs: Sequence[Path], channels: int, model: str) -> dict[str, list[Path]]:

@@ -11,6 +11,7 @@ from pclmix.config import Plan, tree_from_toml, tree_to_toml
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.network.dual import SegmentationNet, segmentation_net
+from pclmix.shipped import shipped_file, shipped_names
 
 FORMAT = "pclmix-model-1"
 """The header's only entry, holding the plan: safetensors writes several in an order that changes from run to run."""
@@ -28,17 +29,21 @@ def save_model(path: Path, net: nn.Module, plan: Plan) -> None:
 
 
 def load_model(name: str | Path) -> tuple[SegmentationNet, Plan]:
-    """The network in eval mode and its plan, from a run folder or a model file.
+    """The network in eval mode and its plan, from a run folder, a model file or the name of a shipped model.
 
-    Raises `InputError` for a missing file, one of another program, one with a pickle inside, or one cut short.
+    What lies at the path goes before a shipped model of that name. Raises `InputError` for a missing file, one of
+    another program, one with a pickle inside, or one cut short.
     """
     path = Path(name)
+    if not path.exists():
+        path = shipped_file(str(name)) or path
     if path.is_dir():
         if not (path / MODEL_NAME).is_file():
             raise InputError(f"{path}: no {MODEL_NAME} in it, expected the folder of a finished run")
         path = path / MODEL_NAME
     if not path.is_file():
-        raise InputError(f"{path}: no such model, expected a run folder or a .safetensors file")
+        names = ", ".join(shipped_names())
+        raise InputError(f"{path}: no such model, expected a run folder, a .safetensors file or one of: {names}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

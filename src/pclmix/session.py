@@ -91,7 +91,7 @@ def open_session(
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
     rank, world = distributed.rank(), distributed.world()
-    used = unlabelled if method.uses_unlabelled else None
+    used = unlabelled if method.uses_unlabelled(plan, settings) else None
     source = BatchSource(cases, plan, settings.augment, settings.train, seed, unlabelled=used, rank=rank, world=world)
     made = method(net, plan, method.own(settings))
     made.prepare(source)

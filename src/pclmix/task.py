@@ -123,22 +123,21 @@ def prepare(
     trained, validated = split(dataset, val_ids, train_ids)
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
-    without = unlabelled_cases(dataset, val_ids, train_ids)
-    if record is not None:
-        unlabelled = [case for case in dataset.cases if case.id in record.unlabelled_cases]
-    else:
-        unlabelled = without if chosen.uses_unlabelled and settings.train.unlabelled else []
     for case in validated:  # rather now than at the first validation
         if case.dense is not None:
             read_dense(dataset, case)
     prints = None
     if record is None:
-        prints = fingerprint(dataset, trained, settings.planner, without)
+        unlabelled = unlabelled_cases(dataset, val_ids, train_ids)
+        prints = fingerprint(dataset, trained, settings.planner, unlabelled)
         plan = make_plan(prints, dataset, settings)
+        if not (settings.train.unlabelled and chosen.uses_unlabelled(plan, settings)):
+            unlabelled = []
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
+        unlabelled = [case for case in dataset.cases if case.id in record.unlabelled_cases]
     if plan.batch % distributed.world():
         raise InputError(
             f"planner.batch {plan.batch}: cannot be shared out evenly among {distributed.world()} processes, "
@@ -164,6 +163,12 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
             console.print(f"other than published: {line}", highlight=False)
     if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
+    if settings.method.get("sparing") and plan.complete_strokes and plan.rings:
+        left_out = "so mix, contrast and consistency, which cost more than they would bring, are left out"
+        console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
+    if task.prints and task.prints.unlabelled and not task.unlabelled:
+        count = len(task.prints.unlabelled)
+        console.print(f"{count} unlabelled cases are left out: {task.chosen.name} as it is set makes no use of them")
 
 
 def announce_kinds(source: BatchSource, console: Console) -> None:

@@ -17,6 +17,7 @@ from pclmix.config import ClassGroup, Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
 from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
+from pclmix.doubt import Calibration, calibrate, soft_dice
 from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
 from pclmix.infer import predict_slices, to_native
@@ -38,11 +39,13 @@ MIRRORED_COST = 4
 @dataclass(frozen=True)
 class Validation:
     """`plain` is scored without mirroring and post-processing, `default` as `predict` does by default; both are None
-    where no validation case has a dense label. `strokes`: pCE and agreement on the scribbles of validation cases."""
+    where no validation case has a dense label. `strokes`: pCE and agreement on the scribbles of validation cases.
+    `doubt`: what the expected Dice of a prediction was calibrated to, where there were cases enough."""
 
     plain: Evaluation | None
     default: Evaluation | None
     strokes: dict[str, float]
+    doubt: Calibration | None = None
 
     def figures(self) -> dict[str, float]:
         """One flat row for the logs."""
@@ -57,7 +60,9 @@ class Validation:
     def to_json(self) -> dict[str, Any]:
         """All figures, as JSON has them."""
         parts = {"default": self.default, "plain": self.plain}
-        return {name: to_json(part) for name, part in parts.items() if part is not None} | {"strokes": self.strokes}
+        doubt = {} if self.doubt is None else {"doubt": self.doubt.quality}
+        scores = {name: to_json(part) for name, part in parts.items() if part is not None}
+        return scores | {"strokes": self.strokes} | doubt
 
 
 def render(validation: Validation) -> Group:
@@ -98,7 +103,10 @@ class Validator:
         quick = self._quick(net)
         kept = choose_components(self._stroke_pairs(quick), component_groups(self.plan))
         plan = self.plan.model_copy(update={"largest_component": kept})
-        return net, plan, self._validate(quick, plan, full=True)
+        validation = self._validate(quick, plan, full=True)
+        if validation.doubt is not None:
+            plan = plan.model_copy(update={"doubt": validation.doubt.lines})
+        return net, plan, validation
 
     def last_weights(self, session: Session) -> nn.Module:
         """The last weights, not averaged, with fresh statistics."""
@@ -162,7 +170,7 @@ class Validator:
     def _validate(self, net: nn.Module, plan: Plan, *, full: bool) -> Validation:
         def scored(pair: tuple[Case, CachedCase]) -> _Scored:
             case, cached = pair
-            looks: list[dict[int, Score]] = []
+            looks: list[_Look] = []
             for as_default in (False, True) if full else (False,):
                 probabilities = predict_slices(net, cached.image, plan.mirror and as_default, self.device)
                 if not as_default:
@@ -170,22 +178,31 @@ class Validator:
                 if case.dense is not None:
                     kept = plan.largest_component if as_default else ()
                     looks.append(self._score(case, probabilities, plan, kept))
-            return _Scored(case.id, looks, strokes)
+            return _Scored(case.id, case.patient, looks, strokes)
 
         pairs = list(zip(self.cases, self.cached, strict=True))
         results = list(distributed.share_out(scored, pairs))
-        plain, default = ({one.case: one.looks[n] for one in results if len(one.looks) > n} for n in (0, 1))
+        plain, default = ({one.case: one.looks[n].scores for one in results if len(one.looks) > n} for n in (0, 1))
         return Validation(
             summarise(plain) if plain else None,
             summarise(default) if default else None,
             _stroke_figures([one.strokes for one in results]),
+            calibrate([(one.patient, *one.looks[1]) for one in results if len(one.looks) > 1]),
         )
 
-    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[ClassGroup]) -> dict[int, Score]:
+    def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[ClassGroup]) -> "_Look":
         reference, spacing = self._truth(case)
-        labels, _ = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
+        labels, native = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
         labels = keep_largest_component(labels, kept)
-        return evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
+        scores = evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
+        return _Look(scores, soft_dice(native, torch.from_numpy(labels)))
+
+
+class _Look(NamedTuple):
+    """A predicted case: its scores, and the soft Dice of each class."""
+
+    scores: dict[int, Score]
+    soft: list[float]
 
 
 class _Strokes(NamedTuple):
@@ -200,7 +217,8 @@ class _Scored(NamedTuple):
     """Scores of a case, plain and then (in full) as by default, none without dense labels; and those on its strokes."""
 
     case: str
-    looks: list[dict[int, Score]]
+    patient: str
+    looks: list[_Look]
     strokes: _Strokes
 
 

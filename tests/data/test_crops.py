@@ -12,8 +12,8 @@ from pclmix.data.crops import crop_labels, crop_maps
 SHADELESS = {"gamma": 0, "contrast": 0, "brightness": 0, "noise": 0, "blur": 0}
 
 
-@pytest.fixture
-def source():
+@pytest.fixture(params=[{}, {"stretch": 0.2, "elastic": 0.03, "swell": 0.5}], ids=["stiff", "bent"])
+def source(request):
     random = np.random.default_rng(0)
     plan = Plan(
         channels=("mr",),
@@ -28,7 +28,7 @@ def source():
         label = random.integers(0, 3, (4, *size)).astype(np.uint8)
         image = random.normal(size=(4, 1, *size)).astype(np.float16)
         cases.append(CachedCase(name, name, image, label))
-    return BatchSource(cases, plan, AugmentSettings(**SHADELESS), TrainSettings(), 1)
+    return BatchSource(cases, plan, AugmentSettings(**SHADELESS, **request.param), TrainSettings(), 1)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

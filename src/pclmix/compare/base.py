@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pclmix.config import Plan, Settings, Tree, validated
+from pclmix.config import METHOD_PRESETS, Plan, Settings, Tree, validated
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.network.dual import SegmentationNet, kept_for_inference, pretrained_segmentation_net
 
@@ -37,8 +37,6 @@ class Method(ABC):
     """Whether it learns from the dense labels of the training cases, as only the upper bound may."""
     heeds_absence: ClassVar[bool] = False
     """Whether `Batch.possible`, what the strokes rule out, takes part in its loss."""
-    uses_unlabelled: ClassVar[bool] = False
-    """Whether it learns from slices without any annotation too; others are never given one."""
 
     def __init__(self, net: nn.Module, plan: Plan, settings: Tree) -> None:
         self.net, self.plan, self.settings = net, plan, settings
@@ -46,12 +44,18 @@ class Method(ABC):
     @classmethod
     def own(cls, settings: Settings) -> Tree:
         """The method's own table of the run's settings. Raises `InputError` for an unknown name or value."""
-        return validated(cls.OwnSettings, dict(settings.method), f"settings of --method {cls.name}")
+        values = METHOD_PRESETS.get((settings.preset, cls.name), {}) | settings.method
+        return validated(cls.OwnSettings, values, f"settings of --method {cls.name}")
 
     @classmethod
     def configured(cls, settings: Settings) -> Settings:
         """The run's settings with the method's own table complete, as they are saved."""
         return settings.model_copy(update={"method": cls.own(settings).model_dump()})
+
+    @classmethod
+    def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
+        """Whether it learns from slices without any annotation, too; where it does not, it is never given one."""
+        return False
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

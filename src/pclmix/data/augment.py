@@ -5,7 +5,9 @@ the image is invalid and IGNORE, never background.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,13 +16,26 @@ from torch.nn import functional
 from pclmix.config import AugmentSettings
 from pclmix.labels import IGNORE
 
+CONTROL = 5
+"""Control points of the elastic deformation along each side."""
+
+
+SWOLLEN = (0.08, 0.2)
+"""Least and largest reach of a local magnification, as fractions of the crop's shorter side."""
+
 
 @dataclass(frozen=True)
 class Draw:
     """Parameters of one batch. `matrix`: (B, 2, 2), output offset in pixels -> source offset in pixels, (x, y);
-    the others are (B,) floats."""
+    `bend`: (B, 2, 5, 5), displacement (x, y) of control points spread over the output before that, as fractions of its
+    sides; `near` in [0, 1) picks the stroke round which all is seen `swell` times as large, within `reach` as a
+    fraction of the crop's shorter side; those and the others are (B,) floats."""
 
     matrix: Tensor
+    bend: Tensor
+    near: Tensor
+    swell: Tensor
+    reach: Tensor
     gamma: Tensor
     contrast: Tensor
     brightness: Tensor
@@ -58,32 +73,65 @@ def draw(settings: AugmentSettings, batch: int, generator: torch.Generator) -> D
     cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = torch.stack([cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y], dim=1)
     half = torch.rand(batch, generator=generator) < 0.5
-    return Draw(
-        matrix=rows.view(batch, 2, 2),
-        gamma=torch.exp(uniform(math.log(1 - settings.gamma), -math.log(1 - settings.gamma))),
-        contrast=uniform(1 - settings.contrast, 1 + settings.contrast),
-        brightness=uniform(-settings.brightness, settings.brightness),
-        noise=torch.where(half, uniform(0, settings.noise), 0.0),
-        sigma=torch.where(half, 0.0, uniform(0, settings.blur)),
-        noise_seed=int(torch.randint(0, 2**62, (1,), generator=generator)),
-        batch=batch,
-    )
+    gamma = torch.exp(uniform(math.log(1 - settings.gamma), -math.log(1 - settings.gamma)))
+    contrast = uniform(1 - settings.contrast, 1 + settings.contrast)
+    brightness = uniform(-settings.brightness, settings.brightness)
+    noise = torch.where(half, uniform(0, settings.noise), 0.0)
+    sigma = torch.where(half, 0.0, uniform(0, settings.blur))
+    noise_seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    most, direction = math.log(1 + settings.stretch), uniform(0, math.pi)
+    stretched = _stretch(torch.exp(uniform(-most, most)), direction)
+    bend = torch.randn((batch, 2, CONTROL, CONTROL), generator=generator) * settings.elastic
+    matrix = rows.view(batch, 2, 2) @ stretched
+    most = math.log(1 + settings.swell)
+    near, swell, reach = uniform(0, 1), torch.exp(uniform(-most, most)), uniform(*SWOLLEN)
+    return Draw(matrix, bend, near, swell, reach, gamma, contrast, brightness, noise, sigma, noise_seed, batch)
 
 
-def warp(
-    matrix: Tensor, image: Tensor, label: Tensor, valid: Tensor, size: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Resample source windows round their centres to `size` under (B, 2, 2) matrices.
+def _stretch(factor: Tensor, direction: Tensor) -> Tensor:
+    """(B, 2, 2) symmetric matrices that shorten offsets by `factor` (B,) along `direction` (B,), radians, and lengthen
+    them by it across: what lies there is seen larger along the direction and smaller across it."""
+    x, y = torch.cos(direction), torch.sin(direction)
+    along, across = 1 / factor, factor
+    mixed = x * y * (along - across)
+    return torch.stack([x * x * along + y * y * across, mixed, mixed, y * y * along + x * x * across], 1).view(-1, 2, 2)
 
-    Shapes: image (B, C, h, w), label (B, h, w) integer, valid (B, h, w) bool -> the same at `size`. A pixel is valid
+
+class Geometry(NamedTuple):
+    """Which pixel of its slice each pixel of a crop shows, both (x, y), centres at whole numbers. `bend` (B, 2, 5, 5)
+    moves the crop's pixels as in `Draw`, `frame` (B, 2, 3) leads from there, (x, y, 1), to the slice, and there `swell`
+    (B,) magnifies what lies round `centre` (B, 2), within `reach` (B,) pixels."""
+
+    bend: Tensor
+    frame: Tensor
+    centre: Tensor
+    swell: Tensor
+    reach: Tensor
+
+    def positions(self, size: Sequence[int]) -> Tensor:
+        """(B, H, W, 2) for crops of `size`."""
+        y, x = torch.meshgrid(torch.arange(size[0]).float(), torch.arange(size[1]).float(), indexing="ij")
+        place = torch.stack([x, y], dim=-1).expand(len(self.bend), -1, -1, -1)
+        if bool(self.bend.any()):
+            moved = functional.interpolate(self.bend, size=tuple(size), mode="bicubic", align_corners=True)
+            place = place + moved.permute(0, 2, 3, 1) * torch.tensor([size[1], size[0]])
+        place = torch.einsum("bij,bhwj->bhwi", self.frame[:, :, :2], place) + self.frame[:, None, None, :, 2]
+        if not bool((self.swell != 1).any()):
+            return place
+        # A Gaussian fade keeps neighbours in order for magnifications from 1/3 up, so nothing is folded over.
+        away = place - self.centre[:, None, None]
+        fade = torch.exp(-away.square().sum(dim=-1) / (2 * self.reach[:, None, None] ** 2))
+        return place + away * (fade * (1 / self.swell - 1)[:, None, None])[..., None]
+
+
+def warp(positions: Tensor, image: Tensor, label: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Resample source windows at `positions` (B, H, W, 2), pixels (x, y) of the windows, centres at whole numbers.
+
+    Shapes: image (B, C, h, w), label (B, h, w) integer, valid (B, h, w) bool -> the same at (H, W). A pixel is valid
     where its nearest source pixel exists and is valid; an invalid pixel is IGNORE and its image 0.
     """
     height, width = image.shape[2:]
-    y = torch.arange(size[0]) - (size[0] - 1) / 2
-    x = torch.arange(size[1]) - (size[1] - 1) / 2
-    offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # (H, W, 2) as (x, y)
-    source = torch.einsum("bij,hwj->bhwi", matrix, offsets)
-    grid = 2 * source / torch.tensor([width, height])
+    grid = (2 * positions + 1) / torch.tensor([width, height]) - 1
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     flags = torch.stack([label.float(), valid.float()], dim=1)
     flags = functional.grid_sample(flags, grid, mode="nearest", padding_mode="zeros", align_corners=False)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import draw, shade, warp
+from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.draws import CHANCE, CROPS, PLAIN, Pick, SliceRow, random_numbers
 from pclmix.data.kinds import KINDS, SliceKind, kind_of
+from pclmix.data.placing import CropChance, brought, crop_centre, foreground_pixels, overlap
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
@@ -27,11 +28,22 @@ BEYOND = 254
 
 
 class Origin(NamedTuple):
-    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`; `frames` (B, 2, 3), a crop's pixel
-    (x, y, 1) -> pixel (x, y) of its slice, centres at whole numbers."""
+    """Where the crops of a batch lie: `slices` (B,), places in `BatchSource.slices`, and what they show of them."""
 
     slices: Tensor
-    frames: Tensor
+    geometry: Geometry
+
+
+class _Windows(NamedTuple):
+    """Source windows: `image` (B, C, h, w), `label` (B, h, w), a class, IGNORE or BEYOND, `valid` (B, h, w); `corner`
+    (B, 2), their first pixels (x, y) in their slices; `strokes`, a slice's foreground strokes each, (N, 2) as (row,
+    column)."""
+
+    image: Tensor
+    label: Tensor
+    valid: Tensor
+    corner: Tensor
+    strokes: list[NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -55,20 +67,6 @@ class Batch:
             valid=self.valid.to(device, non_blocking=True),
             possible=self.possible.to(device, non_blocking=True),
         )
-
-
-class _CropChance(NamedTuple):
-    """What places one crop: fractions in [0, 1), and `jitter` in crops."""
-
-    near: float
-    where: float
-    jitter: NDArray[np.float64]
-    free: NDArray[np.float64]
-
-    @classmethod
-    def drawn(cls, random: np.random.Generator) -> "_CropChance":
-        """The next one of a stream."""
-        return cls(random.random(), random.random(), random.uniform(-0.25, 0.25, 2), random.random(2))
 
 
 class BatchSource:
@@ -124,20 +122,17 @@ class BatchSource:
         self.held = [kind for kind in KINDS if kind in self.kinds]
         # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
         reach = math.hypot(*plan.crop) / min(plan.crop) if (augment.rotation or augment.right_angles) else 1.0
-        factor = min(reach, 1.35) / (1 - augment.scale)
+        factor = min(reach, 1.35) * (1 + augment.stretch) / (1 - augment.scale)
         self.window = tuple(2 * math.ceil(side * factor / 2) for side in plan.crop)
 
     def batch(self, step: int) -> Batch:
         """The rank's share of the augmented batch of a training step."""
         chosen = self.row.take(step * self.plan.batch, self.plan.batch)
-        images, labels, valid, corners = self._windows(chosen, random_numbers(self.seed, CROPS, step), self.share)
-        chosen = chosen[self.share]
+        windows = self._windows(chosen, random_numbers(self.seed, CROPS, step), self.share)
         generator = torch.Generator().manual_seed(int(random_numbers(self.seed, CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator).share(self.share)
-        image, label, inside = warp(chance.matrix, images, labels, valid, self.plan.crop)
-        scribble, possible = self._ruled_out(label, chosen)
-        origin = self._origin(chosen, corners, chance.matrix)
-        return Batch(shade(chance, image, inside), scribble, inside, possible, origin)
+        batch = self._cut(windows, chosen[self.share], self._drawn_geometry(windows, chance))
+        return replace(batch, image=shade(chance, batch.image, batch.valid))
 
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps.
@@ -145,11 +140,11 @@ class BatchSource:
         It is whole on every rank, so that all get the same statistics, and of annotated slices alone.
         """
         chosen = self.plain_row.take(index * self.plan.batch, self.plan.batch)
-        images, labels, valid, corners = self._windows(chosen, random_numbers(self.seed, PLAIN, index), slice(None))
-        matrix = torch.eye(2).expand(self.plan.batch, 2, 2)
-        image, label, inside = warp(matrix, images, labels, valid, self.plan.crop)
-        scribble, possible = self._ruled_out(label, chosen)
-        return Batch(image, scribble, inside, possible, self._origin(chosen, corners, matrix))
+        windows = self._windows(chosen, random_numbers(self.seed, PLAIN, index), slice(None))
+        count = len(chosen)
+        still, one = torch.zeros(count, 2, CONTROL, CONTROL), torch.ones(count)
+        frame = self._frame(windows, torch.eye(2).expand(count, 2, 2))
+        return self._cut(windows, chosen, Geometry(still, frame, torch.zeros(count, 2), one, one))
 
     def kinds_drawn(self, batch: Batch) -> dict[str, float]:
         """Fraction of a batch's samples that are of each kind there is; empty where there is but one kind."""
@@ -178,39 +173,55 @@ class BatchSource:
         assert dense is not None
         return dense[index]
 
-    def _origin(self, chosen: Sequence[Pick], corners: Tensor, matrix: Tensor) -> Origin:
-        """`corners` (B, 2): the windows' first pixels (x, y) in their slices; `matrix` as in `warp`."""
+    def _drawn_geometry(self, windows: _Windows, chance: Draw) -> Geometry:
+        """What the crops show as it was drawn; a slice without foreground strokes has nothing to swell round."""
+        centre, swell = torch.zeros(len(windows.strokes), 2), chance.swell.clone()
+        for item, strokes in enumerate(windows.strokes):
+            if len(strokes):
+                row, column = strokes[int(float(chance.near[item]) * len(strokes))]
+                centre[item] = torch.tensor([column, row])
+            else:
+                swell[item] = 1
+        reach = chance.reach * min(self.plan.crop)
+        return Geometry(chance.bend, self._frame(windows, chance.matrix), centre, swell, reach)
+
+    def _frame(self, windows: _Windows, matrix: Tensor) -> Tensor:
+        """(B, 2, 3): the crops' centres are the windows'; `matrix` (B, 2, 2) as in `Draw`."""
         middle = (torch.tensor([self.plan.crop[1], self.plan.crop[0]]) - 1) / 2
         window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
-        shift = corners + window - matrix @ middle
-        return Origin(torch.tensor([pick.place for pick in chosen]), torch.cat([matrix, shift[:, :, None]], dim=2))
+        return torch.cat([matrix, (windows.corner + window - matrix @ middle)[:, :, None]], dim=2)
 
-    def _ruled_out(self, label: Tensor, chosen: Sequence[Pick]) -> tuple[Tensor, Tensor]:
+    def _cut(self, windows: _Windows, chosen: Sequence[Pick], geometry: Geometry) -> Batch:
+        positions = geometry.positions(self.plan.crop) - windows.corner[:, None, None]
+        image, label, inside = warp(positions, windows.image, windows.label, windows.valid)
+        places = [pick.place for pick in chosen]
+        scribble, possible = self._ruled_out(label, places)
+        return Batch(image, scribble, inside, possible, Origin(torch.tensor(places), geometry))
+
+    def _ruled_out(self, label: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
         beyond_ring = label == BEYOND
-        present = torch.from_numpy(self.present[[pick.place for pick in chosen]])
-        possible = present[:, :, None, None] & ~beyond_ring[:, None]
+        possible = torch.from_numpy(self.present[places])[:, :, None, None] & ~beyond_ring[:, None]
         possible[:, 0] = True
         return torch.where(beyond_ring, IGNORE, label), possible
 
-    def _windows(
-        self, chosen: Sequence[Pick], random: np.random.Generator, share: slice
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Source windows (B, C, h, w), their labels (B, h, w) and validity (B, h, w) round the crops' centres, and
-        their corners (B, 2) as (x, y); a label is a class, IGNORE, or BEYOND. Chance is drawn for all of `chosen`,
-        windows are cut for the `share`."""
-        chances = [_CropChance.drawn(random) for _ in chosen][share]
+    def _windows(self, chosen: Sequence[Pick], random: np.random.Generator, share: slice) -> _Windows:
+        """Windows round the crops' centres. Chance is drawn for all of `chosen`, windows are cut for the `share`."""
+        chances = [CropChance.drawn(random) for _ in chosen][share]
         chosen = chosen[share]
         batch, (height, width) = len(chosen), self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
         label = np.full((batch, height, width), IGNORE, np.int64)
         valid = np.zeros((batch, height, width), bool)
-        corners = np.zeros((batch, 2), np.float32)
+        corner = np.zeros((batch, 2), np.float32)
+        foreground = []
         for item, ((place, guide), chance) in enumerate(zip(chosen, chances, strict=True)):
             pixels, strokes = self.image(place), self.strokes(place)
-            centre = self._centre(self.strokes(guide), strokes.shape, chance)
-            corners[item] = centre[1] - width // 2, centre[0] - height // 2
-            target, source = _overlap(centre, (height, width), strokes.shape)
+            foreground.append(foreground_pixels(strokes))
+            near = foreground[-1] if guide == place else brought(self.strokes(guide), strokes.shape)
+            centre = crop_centre(near, strokes.shape, self.plan.crop, self.train.foreground, chance)
+            corner[item] = centre[1] - width // 2, centre[0] - height // 2
+            target, source = overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
             label[(item, *target)] = strokes[source]
             ring = self.rings[place]
@@ -218,50 +229,18 @@ class BatchSource:
                 outside = beyond(ring, *source, self.plan.spacing)
                 label[(item, *target)][outside & (strokes[source] == IGNORE)] = BEYOND
             valid[(item, *target)] = True
-        return torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(valid), torch.from_numpy(corners)
-
-    def _centre(self, guide: NDArray[np.uint8], shape: tuple[int, ...], chance: _CropChance) -> tuple[int, int]:
-        """Centre of a crop in a slice of `shape`: near an annotated foreground pixel of the guide (h, w), else anywhere
-        the crop stays within the slice.
-
-        In an unlabelled slice the guide is another one, and the place the same in fractions of the sides: its crops
-        lie where those of annotated slices do, and no organ is taken to lie in the middle.
-        """
-        rows, columns = np.nonzero((guide > 0) & (guide != IGNORE))
-        anywhere = tuple(
-            round(side / 2 + fraction * (size - side)) if size > side else size // 2
-            for fraction, size, side in zip(chance.free, shape, self.plan.crop, strict=True)
-        )
-        if len(rows) == 0 or chance.near >= self.train.foreground:
-            return anywhere[0], anywhere[1]
-        pick = int(chance.where * len(rows))
-        centre = []
-        for position, theirs, size, side, shift in zip(
-            (rows[pick], columns[pick]), guide.shape, shape, self.plan.crop, chance.jitter, strict=True
-        ):
-            wanted = (position + 0.5) * size / theirs - 0.5 + shift * side
-            # Rather real surroundings than emptiness: keep the crop within the slice where it fits.
-            centre.append(round(min(max(wanted, side / 2), size - side / 2)) if size > side else size // 2)
-        return centre[0], centre[1]
-
-
-def _overlap(
-    centre: tuple[int, int], window: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Slices of a window round `centre` and of the array it lies over, where both exist."""
-    target, source = [], []
-    for middle, side, size in zip(centre, window, shape, strict=True):
-        start = middle - side // 2
-        low, high = max(start, 0), min(start + side, size)
-        target.append(slice(low - start, high - start))
-        source.append(slice(low, high))
-    return (target[0], target[1]), (source[0], source[1])
+        from_numpy = torch.from_numpy
+        return _Windows(from_numpy(image), from_numpy(label), from_numpy(valid), from_numpy(corner), foreground)
 
 
 def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iterator[tuple[int, Batch]]:
-    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing."""
+    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing.
+
+    The thread computes alone: on all cores it would make the training threads wait at each of its small loops.
+    """
     ready: queue.Queue[tuple[int, Batch] | BaseException] = queue.Queue(maxsize=ahead)
-    closed = threading.Event()
+    closed, alone = threading.Event(), threading.Event()
+    cores = torch.get_num_threads()
 
     def put(item: tuple[int, Batch] | BaseException) -> bool:
         while not closed.is_set():
@@ -273,6 +252,8 @@ def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iter
         return False
 
     def work() -> None:
+        torch.set_num_threads(1)  # of this thread, and of threads begun from now on
+        alone.set()
         try:
             for step in range(start, stop):
                 if not put((step, source.batch(step))):
@@ -282,6 +263,8 @@ def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iter
 
     worker = threading.Thread(target=work, daemon=True, name="prefetch")
     worker.start()
+    alone.wait()
+    torch.set_num_threads(cores)
     try:
         for _ in range(start, stop):
             item = ready.get()

@@ -18,11 +18,11 @@ def crop_labels(labels: Sequence[NDArray[np.uint8]], batch: Batch) -> Tensor:
 
     IGNORE where the crop leaves its slice. Agrees with how the batch's own scribble was made, float rounding aside.
     """
-    size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
+    slices, positions = _looked_at(batch)
     out = torch.full(batch.scribble.shape, IGNORE, dtype=torch.int64)
-    for item, place in enumerate(places.tolist()):
+    for item, place in enumerate(slices.tolist()):
         label = torch.from_numpy(np.array(labels[place]))  # a copy: maps on disk cannot be written to
-        x, y = (position.round().long() for position in _positions(frames[item], size))
+        x, y = positions[item].round().long().unbind(dim=-1)
         inside = (x >= 0) & (x < label.shape[1]) & (y >= 0) & (y < label.shape[0])
         found = label[y.clamp(0, label.shape[0] - 1), x.clamp(0, label.shape[1] - 1)].long()
         out[item] = torch.where(inside, found, IGNORE)
@@ -34,26 +34,18 @@ def crop_maps(maps: Sequence[NDArray[Any]], batch: Batch) -> Tensor:
 
     0 where the crop leaves its slice.
     """
-    size, (places, frames) = batch.scribble.shape[1:], _origin(batch)
+    slices, positions = _looked_at(batch)
     crops = []
-    for item, place in enumerate(places.tolist()):
+    for item, place in enumerate(slices.tolist()):
         values = torch.from_numpy(np.array(maps[place], dtype=np.float32))[None]
         sides = torch.tensor([values.shape[3], values.shape[2]])
-        grid = (2 * torch.stack(_positions(frames[item], size), dim=-1) + 1) / sides - 1
+        grid = (2 * positions[item] + 1) / sides - 1
         crops.append(functional.grid_sample(values, grid[None], padding_mode="zeros", align_corners=False))
     return torch.cat(crops).to(batch.image.device)
 
 
-def _origin(batch: Batch) -> tuple[Tensor, Tensor]:
+def _looked_at(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Place of each crop's slice (B,), and the slice's pixel (x, y) that each of its pixels shows, (B, H, W, 2)."""
     if batch.origin is None:
         raise ValueError("a batch that was mixed of several slices, expected one that was cut from them")
-    return batch.origin.slices, batch.origin.frames
-
-
-def _positions(frame: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """x and y (H, W) in the slice of every pixel of the crop, centres at whole numbers."""
-    y, x = torch.meshgrid(torch.arange(size[0]).float(), torch.arange(size[1]).float(), indexing="ij")
-    return (
-        frame[0, 0] * x + frame[0, 1] * y + frame[0, 2],
-        frame[1, 0] * x + frame[1, 1] * y + frame[1, 2],
-    )
+    return batch.origin.slices, batch.origin.geometry.positions(batch.scribble.shape[1:])

@@ -36,9 +36,8 @@ def kind_of(strokes: NDArray[np.uint8]) -> SliceKind:
         return "dense"
     longest = max(POINT_PIXELS, POINT_SHARE * min(strokes.shape))
     counts = np.bincount(strokes.ravel(), minlength=256)[:IGNORE]
-    for label in np.argsort(-counts, kind="stable")[
-        : np.count_nonzero(counts)
-    ]:  # the most drawn first: likely a stroke
+    drawn_most_first = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]  # the likeliest stroke
+    for label in drawn_most_first:
         blobs, _ = ndimage.label(strokes == label, structure=np.ones((3, 3)))
         if any(side.stop - side.start > longest for blob in ndimage.find_objects(blobs) for side in blob):
             return "scribble"

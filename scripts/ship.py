@@ -1,0 +1,32 @@
+"""Put a finished run among the models that come with the package: `python scripts/ship.py RUN NAME --calibrated RUN`.
+
+The shipped model is trained on all patients, so nobody is left to calibrate its expected Dice on; it takes the lines
+of a run of the same recipe that was validated on patients it had not seen. Its card, src/pclmix/shipped/NAME.md, is
+written by hand.
+"""
+
+import argparse
+from pathlib import Path
+
+from pclmix.errors import InputError
+from pclmix.model_file import load_model, save_model
+from pclmix.shipped import FOLDER
+
+
+def main() -> None:
+    """Read both runs, write one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="run folder of the model to ship")
+    parser.add_argument("name", help="what predict will know it by")
+    parser.add_argument("--calibrated", type=Path, required=True, help="run folder of the same recipe, validated")
+    given = parser.parse_args()
+    (net, plan), (_, validated) = load_model(given.run), load_model(given.calibrated)
+    if (validated.classes, validated.network, validated.depth) != (plan.classes, plan.network, plan.depth):
+        raise InputError(f"{given.calibrated}: another network or other classes than {given.run}, expected the same")
+    if not validated.doubt:
+        raise InputError(f"{given.calibrated}: nothing was calibrated, expected validation cases with dense labels")
+    save_model(FOLDER / f"{given.name}.safetensors", net, plan.model_copy(update={"doubt": validated.doubt}))
+
+
+if __name__ == "__main__":
+    main()
