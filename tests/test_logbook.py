@@ -32,6 +32,15 @@ def test_losses_and_validations_are_written(tmp_path):
     assert [event.step for event in events.Scalars("validation/dice")] == [20]
 
 
+def test_the_fractions_of_the_kinds_drawn_have_columns_and_events(tmp_path):
+    with Logbook(tmp_path, start=0, steps=10, console=console()) as log:
+        log.losses(10, {"total": 1.5}, 0.01, {"scribble": 0.75, "unlabelled": 0.25})
+    (row,) = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    assert (row["drawn_scribble"], row["drawn_unlabelled"]) == ("0.75", "0.25")
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("drawn/unlabelled")] == [0.25]
+
+
 def test_a_resume_drops_the_rows_after_its_checkpoint(tmp_path):
     with Logbook(tmp_path, start=0, steps=40, console=console()) as log:
         for step in (10, 20, 30):

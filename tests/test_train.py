@@ -1,5 +1,7 @@
 """The run folder, the loop's promises, and a resume that is exact."""
 
+import csv
+import json
 import shutil
 
 import nibabel as nib
@@ -12,6 +14,7 @@ from pclmix.checkpoint import load_checkpoint
 from pclmix.config import load_tree, make_settings
 from pclmix.data.fingerprint import fingerprint
 from pclmix.data.folder import read_dataset
+from pclmix.data.phantom import make_phantom
 from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.interrupt import Interrupted
@@ -328,3 +331,54 @@ def test_pictures_get_labels_as_integers_and_maps_as_floats(phantom, tmp_path, m
     labels = {"scribble", "pseudo label", "mixed scribble", "mixed label", "prediction"}
     assert {name for name, kind in kinds.items() if kind == "i"} == labels
     assert {name for name, kind in kinds.items() if kind == "f"} == {"image", "uncertainty", "mixed image"}
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Two scribbled hearts of one patient, and four of two others without any label."""
+    return make_phantom(tmp_path / "mixed", 6, 3, scribbled=2)
+
+
+def rows_of(run):
+    return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+
+
+def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(mixed, tmp_path, monkeypatch, capsys):
+    arguments = {"settings": settings(), "steps": 6, "seed": 4}
+    whole = train(mixed, tmp_path / "whole", **arguments)
+    told = capsys.readouterr().err
+    assert "2 cases to train on, and 4 unlabelled ones, 0 to validate on" in told
+    assert "slices: 16 scribble, 32 unlabelled; of the samples 25.0% are unlabelled" in told
+    record = load_tree(RunRecord, whole.run / "run.toml")
+    assert len(record.train_cases) == 2 and len(record.unlabelled_cases) == 4
+    assert [(row["drawn_scribble"], row["drawn_unlabelled"]) for row in rows_of(whole.run)] == [("0.75", "0.25")]
+    assert json.loads((whole.run / "fingerprint.json").read_text())["unlabelled"] == [8] * 4
+    monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        StopAt(patch, 3, Killed())
+        train(mixed, tmp_path / "killed", **arguments)
+    resumed = train(mixed, tmp_path / "killed", resume=True)
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        assert same(whole.run / name, resumed.run / name), name
+    shutil.copy(*sorted((mixed / "imagesTr").glob("heart00[13]_frame01*")))
+    with pytest.raises(InputError, match="other files"):
+        train(mixed, tmp_path / "killed", resume=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "pce"},
+        {"settings": settings("train.unlabelled=0")},
+        {"settings": settings("planner.strokes=complete", "planner.rings=on")},  # pclmix spares itself what uses them
+    ],
+)
+def test_who_makes_no_use_of_unlabelled_cases_trains_as_if_they_were_not_there(mixed, tmp_path, capsys, arguments):
+    arguments = {"settings": settings(), "steps": 2, **arguments}
+    run = train(mixed, tmp_path / "with", **arguments).run
+    assert "4 unlabelled cases are left out" in capsys.readouterr().err
+    assert not load_tree(RunRecord, run / "run.toml").unlabelled_cases and "drawn_unlabelled" not in rows_of(run)[0]
+    for path in (mixed / "imagesTr").glob("heart00[23]*"):
+        path.unlink()
+    alone = train(mixed, tmp_path / "alone", **arguments).run
+    assert same(run / "model.safetensors", alone / "model.safetensors")

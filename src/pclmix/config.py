@@ -148,7 +148,8 @@ class PlannerSettings(Tree):
     intensity: tuple[Rule, ...] = ()
     """How each channel is normalised; empty goes by the channels' names (CT or not)."""
     strokes: Literal["auto", "complete", "partial"] = "auto"
-    """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes."""
+    """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes. Never
+    said of a slice with points alone."""
     rings: Literal["auto", "on", "off"] = "auto"
     """Whether background strokes are drawn round the structures; auto looks whether nearly all are."""
 
@@ -168,6 +169,10 @@ class TrainSettings(Tree):
     """T, where neither --steps nor --minutes is given."""
     foreground: float = Field(0.7, ge=0, le=1)
     """Share of the crops that are placed round annotated foreground; the rest lies anywhere in the slice."""
+    unlabelled: float = Field(0.25, ge=0, lt=1)
+    """Largest share of the samples that are unlabelled slices, for a method that uses such; 0: none."""
+    unlabelled_from: Literal["cases", "slices"] = "cases"
+    """cases: slices of cases without a label file; slices: also those that are left out in cases that have one."""
 
 
 class Settings(Tree):
@@ -205,7 +210,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "brightness": 0.0, "noise": 0.0, "blur": 0.0,
         },
         "planner": {"crop": 224, "batch": 12, "strokes": "partial", "rings": "off"},
-        "train": {"steps": 60_000, "validations": 20},
+        "train": {"steps": 60_000, "validations": 20, "unlabelled": 0.0},
     },
 }  # fmt: skip
 
@@ -259,7 +264,7 @@ class Plan(Tree):
     statistics: tuple[tuple[float, float], ...] = ()
     network: NetworkSettings = NetworkSettings()
     complete_strokes: bool = False
-    """A class without a stroke in an annotated slice is taken to be absent from that slice."""
+    """A class without a stroke in an annotated slice is taken to be absent there, unless the slice has points only."""
     rings: bool = False
     """Where background strokes surround the foreground strokes of a slice, all beyond them is taken for background."""
     mirror: bool = True

@@ -86,13 +86,16 @@ class Logbook:
         self.bar.stop()
         self.events.close()
 
-    def losses(self, step: int, terms: dict[str, float], rate: float) -> None:
-        """Record the losses after `step` finished steps."""
+    def losses(self, step: int, terms: dict[str, float], rate: float, drawn: dict[str, float] | None = None) -> None:
+        """Record the losses after `step` finished steps, and the fraction of each kind of slice that was drawn."""
         now = time.monotonic()
         speed = (step - self.last[1]) / max(now - self.last[0], 1e-9)
         self.last = (now, step)
-        self.table.append({"step": step, **terms, "rate": rate, "steps_per_second": speed})
+        drawn = drawn or {}
+        fractions = {f"drawn_{kind}": value for kind, value in drawn.items()}
+        self.table.append({"step": step, **terms, "rate": rate, "steps_per_second": speed, **fractions})
         self._events(step, {"rate": rate, **{f"loss/{name}": value for name, value in terms.items()}})
+        self._events(step, {f"drawn/{kind}": value for kind, value in drawn.items()})
         figures = " ".join(f"{name} {value:.3f}" for name, value in terms.items()) + f"  {speed:.2f} steps/s"
         self.bar.update(self.task, completed=step, figures=figures)
         if not self.console.is_terminal and now - self.last_line > 30:

@@ -44,7 +44,8 @@ def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
     for name, run in runs.items():
         prefix = f"{name}: " if len(runs) > 1 else ""
         for term, (steps, values) in _columns(run / "log.csv").items():
-            if term not in ("rate", "steps_per_second") and (len(runs) == 1 or term == "supervised"):
+            aside = term in ("rate", "steps_per_second") or term.startswith("drawn_")
+            if not aside and (len(runs) == 1 or term == "supervised"):
                 left.plot(steps, values, linewidth=1, label=prefix + term)
         for term, (steps, values) in _columns(run / "validation.csv").items():
             if term.startswith("plain_dice") and (len(runs) == 1 or term == "plain_dice"):

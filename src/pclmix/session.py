@@ -1,6 +1,7 @@
 """The moving parts of a run and how one step moves them: network, optimiser, average, method, data."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,15 +82,17 @@ def open_session(
     settings: Settings,
     seed: int,
     total: int,
+    unlabelled: Sequence[CachedCase] = (),
 ) -> Session:
     """A session before its first of `total` steps; the same arguments give the same session, bit for bit, and every
-    rank the same but for its share of the data."""
+    rank the same but for its share of the data. `unlabelled`: cases that nobody annotated."""
     torch.manual_seed(step_seed(seed, 0, "weights"))
     module = method.network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
     rank, world = distributed.rank(), distributed.world()
-    source = BatchSource(cases, plan, settings.augment, settings.train, seed, rank=rank, world=world)
+    used = unlabelled if method.uses_unlabelled(plan, settings) else None
+    source = BatchSource(cases, plan, settings.augment, settings.train, seed, unlabelled=used, rank=rank, world=world)
     made = method(net, plan, method.own(settings))
     made.prepare(source)
     return Session(

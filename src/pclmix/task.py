@@ -10,6 +10,7 @@ from pclmix import distributed
 from pclmix.compare.base import Method
 from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
+from pclmix.data.batches import BatchSource
 from pclmix.data.check import require_trainable, stroke_warnings
 from pclmix.data.fingerprint import Fingerprint, fingerprint
 from pclmix.data.folder import (
@@ -21,7 +22,9 @@ from pclmix.data.folder import (
     read_dataset,
     read_dense,
     split,
+    unlabelled_cases,
 )
+from pclmix.data.kinds import KINDS
 from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
@@ -53,6 +56,8 @@ class RunRecord(Tree):
     steps: int
     val_cases: tuple[str, ...]
     train_cases: tuple[str, ...]
+    unlabelled_cases: tuple[str, ...] = ()
+    """Those of which the images alone are trained on."""
     data_key: str
     """Hash of the preprocessed training data, so that a resume on other data is refused."""
     version: str
@@ -70,6 +75,7 @@ class Task:
     seed: int
     steps: int | None
     trained: list[Case]
+    unlabelled: list[Case]
     validated: list[Case]
     plan: Plan
     prints: Fingerprint | None
@@ -122,26 +128,31 @@ def prepare(
             read_dense(dataset, case)
     prints = None
     if record is None:
-        prints = fingerprint(dataset, trained, settings.planner)
+        unlabelled = unlabelled_cases(dataset, val_ids, train_ids)
+        prints = fingerprint(dataset, trained, settings.planner, unlabelled)
         plan = make_plan(prints, dataset, settings)
+        if not (settings.train.unlabelled and chosen.uses_unlabelled(plan, settings)):
+            unlabelled = []
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
+        unlabelled = [case for case in dataset.cases if case.id in record.unlabelled_cases]
     if plan.batch % distributed.world():
         raise InputError(
             f"planner.batch {plan.batch}: cannot be shared out evenly among {distributed.world()} processes, "
             f"expected a multiple of {distributed.world()}"
         )
-    return Task(chosen, dataset, run, settings, seed, steps, trained, validated, plan, prints, record)
+    return Task(chosen, dataset, run, settings, seed, steps, trained, unlabelled, validated, plan, prints, record)
 
 
 def announce(task: Task, record: RunRecord, console: Console) -> None:
     """Say what will be done."""
     plan, settings = task.plan, task.settings
     shared = f", shared by {distributed.world()} processes" if distributed.world() > 1 else ""
+    besides = f"and {len(task.unlabelled)} unlabelled ones, " if task.unlabelled else ""
     console.print(
-        f"{task.chosen.name}, preset {settings.preset}: {len(task.trained)} cases to train on, "
+        f"{task.chosen.name}, preset {settings.preset}: {len(task.trained)} cases to train on, {besides}"
         f"{len(task.validated)} to validate on; crops of {plan.crop[0]} x {plan.crop[1]} pixels of "
         f"{plan.spacing[0]:.2f} x {plan.spacing[1]:.2f} mm, batch {plan.batch}{shared}, "
         f"T = {record.steps} steps (repeat with --steps {record.steps}), seed {task.seed}",
@@ -155,6 +166,21 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     if settings.method.get("sparing") and plan.complete_strokes and plan.rings:
         left_out = "so mix, contrast and consistency, which cost more than they would bring, are left out"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
+    if task.prints and task.prints.unlabelled and not task.unlabelled:
+        count = len(task.prints.unlabelled)
+        console.print(f"{count} unlabelled cases are left out: {task.chosen.name} as it is set makes no use of them")
+
+
+def announce_kinds(source: BatchSource, console: Console) -> None:
+    """Say how the slices are annotated, where they are of several kinds, and how many of the samples are unlabelled."""
+    counts = {kind: count for kind in KINDS if (count := source.kinds.count(kind))}
+    if len(counts) < 2:
+        return
+    slices = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    share = ""
+    if source.row.share:
+        share = f"; of the samples {source.row.share:.1%} are unlabelled (--set train.unlabelled sets the most)"
+    console.print(f"slices: {slices}{share}", highlight=False)
 
 
 def _ruled_out(plan: Plan) -> str:

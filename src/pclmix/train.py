@@ -32,7 +32,7 @@ from pclmix.logbook import Logbook, mean_of
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.pictures import save_curves, save_panels
 from pclmix.session import Session, open_session, precision
-from pclmix.task import CHECKPOINT_NAME, RunRecord, Task, announce, begin, prepare
+from pclmix.task import CHECKPOINT_NAME, RunRecord, Task, announce, announce_kinds, begin, prepare
 from pclmix.validation import Validation, Validator
 
 LOG_EVERY = 10
@@ -102,6 +102,7 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
     """Preprocess, measure where `minutes` are given, say what will be done, and do it."""
     chosen, dataset, run, settings, plan = task.chosen, task.dataset, task.run, task.settings, task.plan
     cached = distributed.lead_then_follow(build_cache, dataset, task.trained, plan, console, dense=chosen.needs_dense)
+    unlabelled = distributed.lead_then_follow(build_cache, dataset, task.unlabelled, plan, console)
     cached_validation = distributed.lead_then_follow(build_cache, dataset, task.validated, plan, console)
     batches = settings.train.statistics_batches
     validator = Validator(
@@ -110,7 +111,9 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
     record, steps = task.record, task.steps
     if record is None:
         if minutes is not None:
-            probe = distributed.together(open_session, fabric, chosen, cached, plan, settings, task.seed, 10_000)
+            probe = distributed.together(
+                open_session, fabric, chosen, cached, plan, settings, task.seed, 10_000, unlabelled
+            )
             steps = _steps_within(minutes, probe, validator)
         record = RunRecord(
             dataset=str(dataset.root),
@@ -119,17 +122,21 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
             steps=steps or settings.train.steps,
             val_cases=tuple(sorted(case.id for case in task.validated)),
             train_cases=tuple(case.id for case in task.trained),
-            data_key=_data_key(cached),
+            unlabelled_cases=tuple(case.id for case in task.unlabelled),
+            data_key=_data_key([*cached, *unlabelled]),
             version=pclmix.__version__,
         )
-    elif record.data_key != _data_key(cached):
+    elif record.data_key != _data_key([*cached, *unlabelled]):
         distributed.leave(
             InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
         )
     announce(task, record, console)
     begun = task.record is not None and (run / CHECKPOINT_NAME).exists()
     start = plan.without_weights() if begun else plan  # a checkpoint holds all weights
-    session = distributed.together(open_session, fabric, chosen, cached, start, settings, task.seed, record.steps)
+    session = distributed.together(
+        open_session, fabric, chosen, cached, start, settings, task.seed, record.steps, unlabelled
+    )
+    announce_kinds(session.source, console)
     if task.prints is not None:
         distributed.lead(begin, run, task.prints, plan, settings, record)
     seconds = 0.0
@@ -149,14 +156,18 @@ def _loop(
     settings, began, saved = session.settings.train, time.monotonic() - seconds, time.monotonic()
     due = {round(total * (i + 1) / settings.validations) for i in range(settings.validations - 1)} - {total}
     recent: list[dict[str, Tensor]] = []
+    drawn: list[dict[str, float]] = []
     opened = distributed.together(_open_log, run, session.step, total, console)
     with stop_on_signal() as stop, opened as log:
         for step, batch in prefetch(session.source, session.step, total):
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
+            drawn.append(session.source.kinds_drawn(batch))
             if session.step % LOG_EVERY == 0 or session.step == total:
-                lead(Logbook.losses, log, session.step, _figures(recent, run, session), rate)
+                kinds = distributed.averaged(mean_of(drawn))
+                lead(Logbook.losses, log, session.step, _figures(recent, run, session), rate, kinds)
                 recent.clear()
+                drawn.clear()
             at_validation = session.step in due
             if at_validation:
                 if validator.cases:

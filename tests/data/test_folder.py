@@ -7,7 +7,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pclmix.data.folder import listed_val_cases, patients_from_file, read_dataset, read_dense, read_scribble, split
+from pclmix.data.folder import (
+    listed_val_cases,
+    patients_from_file,
+    read_dataset,
+    read_dense,
+    read_scribble,
+    split,
+    unlabelled_cases,
+)
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
@@ -116,3 +124,19 @@ def test_split_is_by_patient(folder, tmp_path):
     listed.write_text("heart009\n")
     with pytest.raises(InputError, match="heart009 is neither"):
         patients_from_file(listed, dataset)
+
+
+def test_unlabelled_cases_are_those_of_patients_to_train_on_that_have_no_label_of_any_kind(folder):
+    for case in ("heart001_frame01", "heart002_frame01", "heart002_frame02"):
+        (folder / "labelsTr" / f"{case}.nii.gz").unlink()
+    for case in ("heart001_frame01", "heart002_frame01"):
+        (folder / "labelsTr_dense" / f"{case}.nii.gz").unlink()
+    dataset = read_dataset(folder)
+
+    def unlabelled(*arguments):
+        return [case.id for case in unlabelled_cases(dataset, *arguments)]
+
+    assert unlabelled(set()) == ["heart001_frame01", "heart002_frame01"], "the third is there to be evaluated on"
+    assert unlabelled({"heart002_frame02"}) == ["heart001_frame01"]
+    assert unlabelled(set(), {"heart002_frame01"}) == ["heart002_frame01"]
+    assert [case.id for case in split(dataset, set())[0]] == ["heart001_frame02"]

@@ -24,6 +24,11 @@ def test_strokes_are_few_and_true():
     assert 0.005 < share < 0.02
 
 
+def test_hearts_beyond_the_scribbled_ones_are_images_alone(tmp_path):
+    cases = read_dataset(make_phantom(tmp_path / "data", 3, 3, scribbled=1)).cases
+    assert [(case.label is not None, case.dense is not None) for case in cases] == [(True,) * 2, *[(False,) * 2] * 2]
+
+
 def test_background_holds_things_as_bright_as_blood():
     heart = make_heart(2)
     blood = np.median(heart.image[heart.truth == 3])

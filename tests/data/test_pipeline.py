@@ -1,20 +1,24 @@
 """Fingerprint, plan, resampling, cache and batches."""
 
+import io
 import json
+import re
 import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy import ndimage
 
 from pclmix.config import AugmentSettings, Plan, PlannerSettings, TrainSettings, make_settings
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
-from pclmix.data.check import check_dataset, require_trainable
+from pclmix.data.check import check_dataset, render, require_trainable
 from pclmix.data.fingerprint import CaseFacts, Fingerprint, fingerprint
-from pclmix.data.folder import read_dataset, split
+from pclmix.data.folder import read_dataset, split, unlabelled_cases
+from pclmix.data.phantom import make_phantom
 from pclmix.data.plan import make_plan
 from pclmix.data.resample import preprocess_image, preprocess_label, restore
 from pclmix.data.volume import read_image, read_label
@@ -42,8 +46,54 @@ def test_fingerprint_of_the_phantom(phantom):
     assert all(count > 0 for count in first.pixels) and len(first.extents) == 6
     assert 20 < first.extents[2][0] < 128 * 1.5
     assert min(first.drawn) > 0 and max(first.drawn) <= 8
-    assert first.gaps == (0, 0, 0, 0)
+    assert first.gaps == (0, 0, 0, 0) and first.marked == 6
+    assert first.kinds == {"dense": 0, "scribble": 8, "point": 0, "unlabelled": 0}
     assert json.loads(prints.to_json())["cases"][0]["id"] == first.id
+
+
+def annotated_otherwise(path, change):
+    """Rewrite a label file as `change` has it."""
+    file = nib.load(path)
+    nib.save(nib.Nifti1Image(change(np.asarray(file.dataobj).copy()), file.affine, file.header), path)
+
+
+def dotted(array):
+    """Of each class in each slice one pixel."""
+    out = np.full_like(array, 4)
+    for index in range(array.shape[-1]):
+        for label in range(4):
+            places = np.argwhere(array[..., index] == label)
+            if len(places):
+                out[(*places[0], index)] = label
+    return out
+
+
+def test_kinds_are_counted_and_scribbled_slices_alone_vouch_for_the_strokes(tmp_path):
+    folder = make_phantom(tmp_path / "data", 6, 3, scribbled=4)
+    shutil.copy(folder / "labelsTr_dense" / "heart001_frame02.nii.gz", folder / "labelsTr")
+    annotated_otherwise(folder / "labelsTr" / "heart002_frame01.nii.gz", dotted)
+
+    def two_left_out(array):
+        array[..., 2:4] = 4
+        return array
+
+    annotated_otherwise(folder / "labelsTr" / "heart002_frame02.nii.gz", two_left_out)
+    dataset = read_dataset(folder)
+    without = unlabelled_cases(dataset, set())
+    prints = fingerprint(dataset, split(dataset, set())[0], PlannerSettings(), without)
+    assert [case.id for case in without] == ["heart003_frame01", "heart003_frame02"] and prints.unlabelled == (8, 8)
+    counts = [{kind: count for kind, count in case.kinds.items() if count} for case in prints.cases]
+    assert counts == [{"scribble": 8}, {"dense": 8}, {"point": 8}, {"scribble": 6, "unlabelled": 2}]
+    assert [case.marked for case in prints.cases] == [6, 0, 0, 4]
+    for case in prints.cases[1:3]:
+        assert case.drawn == case.gaps == (0, 0, 0, 0) and case.rings == 0 and len(case.extents) == 6
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(check_dataset(dataset)))
+    told = [re.sub(r"\W+", " ", line).strip() for line in console.file.getvalue().splitlines()]
+    for line in ("dense 8 1", "scribble 14 2", "point 8 1", "unlabelled in annotated cases 2 1",
+                 "unlabelled whole cases 16 2"):  # fmt: skip
+        assert line in told
+    assert any("2 cases without any label, trained on only by methods that use unlabelled" in line for line in told)
 
 
 def test_plan_follows_the_fingerprint_and_the_budget(phantom):
@@ -75,7 +125,7 @@ class Named:
 
 
 def test_plan_of_anisotropic_pixels_and_no_foreground():
-    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0), 0)
+    facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0), 0, 0, {})
 
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
     assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
@@ -93,13 +143,13 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
     ],
 )
 def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
-    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps, 0)
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), drawn, gaps, 0, 9, {})
     settings = make_settings("cpu", (f"planner.strokes={strokes}",))
     assert make_plan(Fingerprint((facts,) * 6), Named, settings).complete_strokes is complete
 
 
 def test_mirrored_averaging_only_of_what_was_trained_mirrored():
-    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0)
+    facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0, 1, {})
     for flip in (True, False):
         settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}",))
         assert make_plan(Fingerprint((facts,)), Named, settings).mirror is flip
@@ -222,7 +272,7 @@ def test_batch_shapes_and_contents(source):
 
 def test_an_epoch_visits_every_slice_once(source):
     size = len(source.slices)
-    chosen = [place for step in range(-(-size // 4)) for place in source._chosen(step)]
+    chosen = [place for step in range(-(-size // 4)) for place in source.batch(step).origin.slices.tolist()]
     assert sorted(chosen[:size]) == list(range(size))
 
 
@@ -261,8 +311,8 @@ def test_beyond_its_ring_a_slice_holds_background_only_and_no_stroke_is_lost():
 
 def test_rings_of_nearly_all_slices_are_asked_for():
     for rings, expected in ((49, True), (48, False), (0, False)):
-        extents = ((40.0, 40.0),) * 50
-        facts = CaseFacts("a", (60, 100, 100), (5.0, 1.0, 1.0), (10, 10), extents, (50, 50), (0, 0), rings)
+        extents = ((40.0, 40.0),) * 80  # thirty of them of slices that are dense or dotted, which make no rings
+        facts = CaseFacts("a", (60, 100, 100), (5.0, 1.0, 1.0), (10, 10), extents, (50, 50), (0, 0), rings, 50, {})
         prints = Fingerprint((facts,))
         assert make_plan(prints, Named, make_settings("cpu")).rings is expected
         assert make_plan(prints, Named, make_settings("cpu", ("planner.rings=on",))).rings

@@ -52,6 +52,11 @@ class Method(ABC):
         """The run's settings with the method's own table complete, as they are saved."""
         return settings.model_copy(update={"method": cls.own(settings).model_dump()})
 
+    @classmethod
+    def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
+        """Whether it learns from slices without any annotation, too; where it does not, it is never given one."""
+        return False
+
     @staticmethod
     def network(plan: Plan) -> nn.Module:
         """The network that is trained: encoder and CNN decoder, unless a method needs another."""

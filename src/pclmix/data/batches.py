@@ -3,6 +3,7 @@
 import math
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,15 +16,15 @@ from torch import Tensor
 from pclmix.config import AugmentSettings, Plan, TrainSettings
 from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp
 from pclmix.data.cache import CachedCase
+from pclmix.data.draws import CHANCE, CROPS, PLAIN, Pick, SliceRow, random_numbers
+from pclmix.data.kinds import KINDS, SliceKind, kind_of
+from pclmix.data.placing import CropChance, brought, crop_centre, foreground_pixels, overlap
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
 BEYOND = 254
 """Label of a pixel beyond its slice's ring, within this file only: it is warped like the others, then taken apart."""
-
-ORDER, CROPS, CHANCE, PLAIN = range(4)
-"""Streams of random numbers; each is seeded by (seed, stream, counter)."""
 
 
 class Origin(NamedTuple):
@@ -68,22 +69,13 @@ class Batch:
         )
 
 
-class _CropChance(NamedTuple):
-    """What places one crop: fractions in [0, 1), and `jitter` in crops."""
-
-    near: float
-    where: float
-    jitter: NDArray[np.float64]
-    free: NDArray[np.float64]
-
-    @classmethod
-    def drawn(cls, random: np.random.Generator) -> "_CropChance":
-        """The next one of a stream."""
-        return cls(random.random(), random.random(), random.uniform(-0.25, 0.25, 2), random.random(2))
-
-
 class BatchSource:
-    """Draws crops of annotated slices. Every epoch visits each such slice once, in a seeded order.
+    """Draws crops of annotated slices, and of unlabelled ones for a method that uses those (`SliceRow`).
+
+    `slices` holds (case, index) of the annotated slices, then of the unlabelled ones; `kinds` the kind of each.
+    `unlabelled`: cases that nobody annotated, or None where the method makes no use of unlabelled slices. In those
+    everything is possible. They are at most `train.unlabelled` of what is drawn, and never a larger share of it than of
+    all slices, so none is seen more often than an annotated one.
 
     Of several ranks each cuts and warps its share of the batch, consecutive samples; the shares end to end are the
     batch of one rank (where a share is one sample, to the rounding of its coordinates).
@@ -97,28 +89,37 @@ class BatchSource:
         train: TrainSettings,
         seed: int,
         *,
+        unlabelled: Sequence[CachedCase] | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.cases, self.plan, self.augment, self.train, self.seed = cases, plan, augment, train, seed
+        self.cases = cases if unlabelled is None else [*cases, *unlabelled]
+        self.plan, self.augment, self.train, self.seed = plan, augment, train, seed
         size = plan.batch // world
         self.share = slice(rank * size, (rank + 1) * size)
-        self.slices = [
-            (case, index)
-            for case in range(len(cases))
-            for index in range(cases[case].label.shape[0])
-            if (cases[case].label[index] != IGNORE).any()
-        ]
-        self.present = np.ones((len(self.slices), len(plan.classes)), bool)
-        self.rings: list[Ring | None] = [None] * len(self.slices)
-        for place, (case, index) in enumerate(self.slices):
-            strokes = np.asarray(cases[case].label[index])
-            if plan.complete_strokes:
-                self.present[place, 1:] = np.bincount(strokes.ravel(), minlength=256)[1 : len(plan.classes)] > 0
-            if plan.rings:
-                self.rings[place] = find_ring(strokes, plan.spacing)
+        every = [(case, index) for case, cached in enumerate(cases) for index in range(cached.label.shape[0])]
+        self.slices = [(case, index) for case, index in every if (cases[case].label[index] != IGNORE).any()]
         if not self.slices:
             raise InputError("no slice carries a scribble at the plan's spacing, expected at least one annotated pixel")
+        annotated = len(self.slices)
+        if unlabelled is not None and train.unlabelled:
+            if train.unlabelled_from == "slices":
+                self.slices += sorted(set(every) - set(self.slices))
+            self.slices += [(len(cases) + n, index) for n, c in enumerate(unlabelled) for index in range(len(c.label))]
+        left = len(self.slices) - annotated
+        self.plain_row = SliceRow(seed, annotated)
+        self.row = SliceRow(seed, annotated, left, min(train.unlabelled, left / len(self.slices)))
+        self.kinds: list[SliceKind] = ["unlabelled"] * len(self.slices)
+        self.present = np.ones((len(self.slices), len(plan.classes)), bool)
+        self.rings: list[Ring | None] = [None] * len(self.slices)
+        for place in range(annotated):
+            strokes = np.asarray(self.strokes(place))
+            kind = self.kinds[place] = kind_of(strokes)
+            if plan.complete_strokes and kind != "point":
+                self.present[place, 1:] = np.bincount(strokes.ravel(), minlength=256)[1 : len(plan.classes)] > 0
+            if plan.rings and kind == "scribble":
+                self.rings[place] = find_ring(strokes, plan.spacing)
+        self.held = [kind for kind in KINDS if kind in self.kinds]
         # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
         reach = math.hypot(*plan.crop) / min(plan.crop) if (augment.rotation or augment.right_angles) else 1.0
         factor = min(reach, 1.35) * (1 + augment.stretch) / (1 - augment.scale)
@@ -126,9 +127,9 @@ class BatchSource:
 
     def batch(self, step: int) -> Batch:
         """The rank's share of the augmented batch of a training step."""
-        chosen = self._chosen(step)
-        windows = self._windows(chosen, self._random(CROPS, step), self.share)
-        generator = torch.Generator().manual_seed(int(self._random(CHANCE, step).integers(2**62)))
+        chosen = self.row.take(step * self.plan.batch, self.plan.batch)
+        windows = self._windows(chosen, random_numbers(self.seed, CROPS, step), self.share)
+        generator = torch.Generator().manual_seed(int(random_numbers(self.seed, CHANCE, step).integers(2**62)))
         chance = draw(self.augment, self.plan.batch, generator).share(self.share)
         batch = self._cut(windows, chosen[self.share], self._drawn_geometry(windows, chance))
         return replace(batch, image=shade(chance, batch.image, batch.valid))
@@ -136,14 +137,21 @@ class BatchSource:
     def plain_batch(self, index: int) -> Batch:
         """A batch without augmentation, for batch-norm statistics; numbered apart from the training steps.
 
-        It is whole on every rank, so that all get the same statistics.
+        It is whole on every rank, so that all get the same statistics, and of annotated slices alone.
         """
-        chosen = self._chosen(index)
-        windows = self._windows(chosen, self._random(PLAIN, index), slice(None))
+        chosen = self.plain_row.take(index * self.plan.batch, self.plan.batch)
+        windows = self._windows(chosen, random_numbers(self.seed, PLAIN, index), slice(None))
         count = len(chosen)
         still, one = torch.zeros(count, 2, CONTROL, CONTROL), torch.ones(count)
         frame = self._frame(windows, torch.eye(2).expand(count, 2, 2))
         return self._cut(windows, chosen, Geometry(still, frame, torch.zeros(count, 2), one, one))
+
+    def kinds_drawn(self, batch: Batch) -> dict[str, float]:
+        """Fraction of a batch's samples that are of each kind there is; empty where there is but one kind."""
+        if len(self.held) < 2 or batch.origin is None:
+            return {}
+        counts = Counter(self.kinds[place] for place in batch.origin.slices.tolist())
+        return {kind: counts[kind] / counts.total() for kind in self.held}
 
     def image(self, place: int) -> NDArray[np.float16]:
         """(C, H, W) of a training slice."""
@@ -156,7 +164,10 @@ class BatchSource:
         return self.cases[case].label[index]
 
     def dense(self, place: int) -> NDArray[np.uint8]:
-        """(H, W) dense label of a training slice, where the cases were opened with theirs."""
+        """(H, W) dense label of a training slice, where the cases were opened with theirs; of an unlabelled slice all
+        IGNORE."""
+        if self.kinds[place] == "unlabelled":
+            return self.strokes(place)
         case, index = self.slices[place]
         dense = self.cases[case].dense
         assert dense is not None
@@ -180,37 +191,23 @@ class BatchSource:
         window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
         return torch.cat([matrix, (windows.corner + window - matrix @ middle)[:, :, None]], dim=2)
 
-    def _cut(self, windows: _Windows, chosen: Sequence[int], geometry: Geometry) -> Batch:
+    def _cut(self, windows: _Windows, chosen: Sequence[Pick], geometry: Geometry) -> Batch:
         positions = geometry.positions(self.plan.crop) - windows.corner[:, None, None]
         image, label, inside = warp(positions, windows.image, windows.label, windows.valid)
-        scribble, possible = self._ruled_out(label, chosen)
-        return Batch(image, scribble, inside, possible, Origin(torch.tensor(chosen), geometry))
+        places = [pick.place for pick in chosen]
+        scribble, possible = self._ruled_out(label, places)
+        return Batch(image, scribble, inside, possible, Origin(torch.tensor(places), geometry))
 
-    def _ruled_out(self, label: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _ruled_out(self, label: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Scribble (B, H, W) and possible classes (B, K, H, W) of warped labels."""
         beyond_ring = label == BEYOND
-        possible = torch.from_numpy(self.present[chosen])[:, :, None, None] & ~beyond_ring[:, None]
+        possible = torch.from_numpy(self.present[places])[:, :, None, None] & ~beyond_ring[:, None]
         possible[:, 0] = True
         return torch.where(beyond_ring, IGNORE, label), possible
 
-    def _random(self, stream: int, counter: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, stream, counter])))
-
-    def _chosen(self, step: int) -> list[int]:
-        """Indices of a step's slices: consecutive places in an endless row of shuffled epochs."""
-        size, first = len(self.slices), step * self.plan.batch
-        epochs: dict[int, NDArray[np.int64]] = {}
-        chosen = []
-        for place in range(first, first + self.plan.batch):
-            epoch, offset = divmod(place, size)
-            if epoch not in epochs:
-                epochs[epoch] = self._random(ORDER, epoch).permutation(size)
-            chosen.append(int(epochs[epoch][offset]))
-        return chosen
-
-    def _windows(self, chosen: Sequence[int], random: np.random.Generator, share: slice) -> _Windows:
+    def _windows(self, chosen: Sequence[Pick], random: np.random.Generator, share: slice) -> _Windows:
         """Windows round the crops' centres. Chance is drawn for all of `chosen`, windows are cut for the `share`."""
-        chances = [_CropChance.drawn(random) for _ in chosen][share]
+        chances = [CropChance.drawn(random) for _ in chosen][share]
         chosen = chosen[share]
         batch, (height, width) = len(chosen), self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
@@ -218,12 +215,13 @@ class BatchSource:
         valid = np.zeros((batch, height, width), bool)
         corner = np.zeros((batch, 2), np.float32)
         foreground = []
-        for item, (place, chance) in enumerate(zip(chosen, chances, strict=True)):
+        for item, ((place, guide), chance) in enumerate(zip(chosen, chances, strict=True)):
             pixels, strokes = self.image(place), self.strokes(place)
-            foreground.append(np.argwhere((strokes > 0) & (strokes != IGNORE)))
-            centre = self._centre(foreground[-1], strokes.shape, chance)
+            foreground.append(foreground_pixels(strokes))
+            near = foreground[-1] if guide == place else brought(self.strokes(guide), strokes.shape)
+            centre = crop_centre(near, strokes.shape, self.plan.crop, self.train.foreground, chance)
             corner[item] = centre[1] - width // 2, centre[0] - height // 2
-            target, source = _overlap(centre, (height, width), strokes.shape)
+            target, source = overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
             label[(item, *target)] = strokes[source]
             ring = self.rings[place]
@@ -233,35 +231,6 @@ class BatchSource:
             valid[(item, *target)] = True
         from_numpy = torch.from_numpy
         return _Windows(from_numpy(image), from_numpy(label), from_numpy(valid), from_numpy(corner), foreground)
-
-    def _centre(self, foreground: NDArray[np.int64], shape: tuple[int, ...], chance: _CropChance) -> tuple[int, int]:
-        """Centre of a crop: near a foreground stroke, (N, 2) pixels, else anywhere the crop stays within the slice."""
-        anywhere = tuple(
-            round(side / 2 + fraction * (size - side)) if size > side else size // 2
-            for fraction, size, side in zip(chance.free, shape, self.plan.crop, strict=True)
-        )
-        if len(foreground) == 0 or chance.near >= self.train.foreground:
-            return anywhere[0], anywhere[1]
-        pick = foreground[int(chance.where * len(foreground))].tolist()
-        centre = []
-        for position, size, side, shift in zip(pick, shape, self.plan.crop, chance.jitter, strict=True):
-            wanted = position + shift * side
-            # Rather real surroundings than emptiness: keep the crop within the slice where it fits.
-            centre.append(round(min(max(wanted, side / 2), size - side / 2)) if size > side else size // 2)
-        return centre[0], centre[1]
-
-
-def _overlap(
-    centre: tuple[int, int], window: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Slices of a window round `centre` and of the array it lies over, where both exist."""
-    target, source = [], []
-    for middle, side, size in zip(centre, window, shape, strict=True):
-        start = middle - side // 2
-        low, high = max(start, 0), min(start + side, size)
-        target.append(slice(low - start, high - start))
-        source.append(slice(low, high))
-    return (target[0], target[1]), (source[0], source[1])
 
 
 def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iterator[tuple[int, Batch]]:

@@ -7,18 +7,21 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from pclmix.data.fingerprint import CaseFacts, Fingerprint, case_facts
-from pclmix.data.folder import Case, Dataset, read_dense
+from pclmix.data.fingerprint import CaseFacts, Fingerprint, case_facts, slice_count
+from pclmix.data.folder import Case, Dataset, read_dense, unlabelled_cases
+from pclmix.data.kinds import KINDS
 from pclmix.data.volume import difference, read_geometry, read_image, require_same_grid
 from pclmix.errors import InputError
 
 
 @dataclass
 class CheckReport:
-    """`problems` would break training; `warnings` would not. `facts` covers the scribbled cases that can be read."""
+    """`problems` would break training; `warnings` would not. `facts` covers the annotated cases that can be read,
+    `unlabelled` holds the slices of each case without any label."""
 
     dataset: Dataset
     facts: list[CaseFacts] = field(default_factory=list)
+    unlabelled: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -32,9 +35,12 @@ def check_dataset(dataset: Dataset) -> CheckReport:
             _check_case(dataset, case, report)
         except InputError as error:
             report.problems.append(str(error))
-    without = [case.id for case in dataset.cases if case.label is None and case.dense is None]
+    without = [case.id for case in unlabelled_cases(dataset, set())]
     if without:
-        report.warnings.append(f"{len(without)} cases without any label, not trained on: {_some(without)}")
+        report.warnings.append(
+            f"{len(without)} cases without any label, trained on only by methods that use unlabelled slices, "
+            f"as pclmix does: {_some(without)}"
+        )
     if not scribbled:
         report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
     elif report.facts:
@@ -71,6 +77,8 @@ def _check_case(dataset: Dataset, case: Case, report: CheckReport) -> None:
     if case.dense is not None:
         require_same_grid(images[0], read_dense(dataset, case))
     if case.label is None:
+        if case.dense is None:
+            report.unlabelled.append(slice_count(case))
         return
     shape, geometry = read_geometry(case.label)
     if shape != images[0].array.shape:
@@ -85,7 +93,9 @@ def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
     folder = dataset.root / "labelsTr"
     drawn = [case for case in facts if sum(case.pixels)]
     suspects = {
-        "nothing is annotated, so it is not trained on": [case for case in facts if not sum(case.pixels)],
+        "nothing is annotated, so it is not trained on; without the file it would count as unlabelled": [
+            case for case in facts if not sum(case.pixels)
+        ],
         "no stroke on the background": [case for case in drawn if not case.pixels[0]],
         "every voxel is annotated; is this a dense label rather than a scribble?": [
             case for case in drawn if sum(case.pixels) == np.prod(case.shape)
@@ -116,11 +126,13 @@ def render(report: CheckReport) -> Group:
         summary.add_row("rows x columns", f"{_range(shapes[:, 1])} x {_range(shapes[:, 2])}")
         summary.add_row("pixel, mm", f"{_range(spacings[:, 1])} x {_range(spacings[:, 2])}")
         summary.add_row("slice distance, mm", _range(spacings[:, 0]))
-        prints = Fingerprint(tuple(report.facts))
-        rings, foreground = sum(facts.rings for facts in report.facts), sum(len(f.extents) for f in report.facts)
-        summary.add_row("a stroke on every structure of a slice", "yes" if prints.complete_strokes() else "no")
+        prints = Fingerprint(tuple(report.facts), unlabelled=tuple(report.unlabelled))
+        rings, marked = (sum(counts) for counts in zip(*((f.rings, f.marked) for f in report.facts), strict=True))
+        complete = "yes" if prints.complete_strokes() else "no"
+        summary.add_row("a stroke on every structure of a scribbled slice", complete)
         told = "so nothing lies beyond it" if prints.ringed() else "too few to build on"
-        summary.add_row("background drawn round the structures", f"{rings} of {foreground} slices, {told}")
+        summary.add_row("background drawn round the structures", f"{rings} of {marked} scribbled slices, {told}")
+        parts.append(_kinds(prints))
         voxels = shapes.prod(axis=1).sum()
         pixels = np.array([facts.pixels for facts in report.facts])
         classes = Table("class", "label", "annotated pixels", "share of all pixels", "cases with it")
@@ -134,6 +146,17 @@ def render(report: CheckReport) -> Group:
     parts += [f"problem: {line}" for line in report.problems]
     parts.append("nothing here would break training" if not report.problems else f"{len(report.problems)} problem(s)")
     return Group(*parts)
+
+
+def _kinds(prints: Fingerprint) -> Table:
+    """How many slices of each kind there are; whole cases without a label apart from slices that were left out."""
+    table = Table("kind of slice", "slices", "cases with it")
+    for kind in KINDS:
+        counts = [facts.kinds[kind] for facts in prints.cases]
+        name = kind if kind != "unlabelled" else "unlabelled, in annotated cases"
+        table.add_row(name, str(sum(counts)), str(np.count_nonzero(counts)))
+    table.add_row("unlabelled, whole cases", str(sum(prints.unlabelled)), str(len(prints.unlabelled)))
+    return table
 
 
 def _range(values: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pclmix.config import PlannerSettings, Rule
 from pclmix.data.folder import Case, Dataset, read_scribble
+from pclmix.data.kinds import KINDS, SliceKind, kind_of
 from pclmix.data.strokes import find_ring
 from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
 from pclmix.errors import InputError
@@ -32,9 +33,10 @@ SAMPLED_CASES = 40
 @dataclass(frozen=True)
 class CaseFacts:
     """One case. `shape` and `spacing` (mm) have the slice axis first; `pixels` counts annotated pixels a class;
-    `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any; `drawn` counts the slices with
-    a stroke of a class, and `gaps` the annotated slices without one that lie between two with one; `rings` counts the
-    slices whose background strokes surround their foreground strokes."""
+    `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any; `kinds` counts the slices of
+    each kind. Of the scribbled slices, `drawn` counts those with a stroke of a class, `gaps` those without one that lie
+    between two with one, `marked` those with a foreground stroke, and `rings` those whose background strokes surround
+    their foreground strokes."""
 
     id: str
     shape: tuple[int, int, int]
@@ -44,18 +46,25 @@ class CaseFacts:
     drawn: tuple[int, ...]
     gaps: tuple[int, ...]
     rings: int
+    marked: int
+    kinds: dict[SliceKind, int]
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """All cases, and a channel the 0.5 and 99.5 percentiles, mean and standard deviation of its intensities where
-    foreground was annotated (empty unless a channel is CT)."""
+    """All annotated cases, and a channel the 0.5 and 99.5 percentiles, mean and standard deviation of its intensities
+    where foreground was annotated (empty unless a channel is CT).
+
+    `unlabelled`: slices of each case that nobody annotated. The plan does not go by those, so that it is the same for
+    every method, whether it uses them or not.
+    """
 
     cases: tuple[CaseFacts, ...]
     intensities: tuple[tuple[float, float, float, float], ...] = ()
+    unlabelled: tuple[int, ...] = ()
 
     def complete_strokes(self) -> bool:
-        """Whether every structure seems to have a stroke in every annotated slice that shows it."""
+        """Whether every structure seems to have a stroke in every scribbled slice that shows it."""
         gaps = np.array([case.gaps[1:] for case in self.cases])
         reach = np.array([case.drawn[1:] for case in self.cases]) + gaps  # slices from the first stroke to the last
         between = np.maximum(reach - 2, 0).sum(axis=0)
@@ -63,8 +72,8 @@ class Fingerprint:
 
     def ringed(self) -> bool:
         """Whether background strokes are drawn round the structures, so that nothing lies beyond them."""
-        rings, slices = sum(case.rings for case in self.cases), sum(len(case.extents) for case in self.cases)
-        return rings >= EVIDENCE and rings >= MOST_RINGS * slices
+        rings, marked = sum(case.rings for case in self.cases), sum(case.marked for case in self.cases)
+        return rings >= EVIDENCE and rings >= MOST_RINGS * marked
 
     def to_json(self) -> str:
         """Readable JSON."""
@@ -82,8 +91,10 @@ def intensity_rules(dataset: Dataset, budget: PlannerSettings) -> tuple[Rule, ..
     return budget.intensity or tuple("ct" if name.strip().lower() == "ct" else "zscore" for name in channels)
 
 
-def fingerprint(dataset: Dataset, cases: Sequence[Case], budget: PlannerSettings) -> Fingerprint:
-    """Facts of the scribbled `cases`. Raises `InputError` for files that cannot be read."""
+def fingerprint(
+    dataset: Dataset, cases: Sequence[Case], budget: PlannerSettings, unlabelled: Sequence[Case] = ()
+) -> Fingerprint:
+    """Facts of the annotated `cases`, and of those that are not. Raises `InputError` for files that cannot be read."""
     from pclmix.threads import case_threads  # imports torch, which `pclmix check` does without
 
     with case_threads(len(cases)) as pool:
@@ -91,7 +102,13 @@ def fingerprint(dataset: Dataset, cases: Sequence[Case], budget: PlannerSettings
     statistics: tuple[tuple[float, float, float, float], ...] = ()
     if "ct" in intensity_rules(dataset, budget):
         statistics = tuple(_statistics(dataset, cases, index) for index in range(len(dataset.channels)))
-    return Fingerprint(facts, statistics)
+    return Fingerprint(facts, statistics, tuple(slice_count(case, budget.slice_axis) for case in unlabelled))
+
+
+def slice_count(case: Case, axis_choice: str = "auto") -> int:
+    """Slices of a case, from the header of its image."""
+    shape, geometry = read_geometry(case.images[0])
+    return shape[slice_axis(shape, geometry.spacing, axis_choice)]
 
 
 def case_facts(dataset: Dataset, case: Case, axis_choice: str = "auto") -> CaseFacts:
@@ -106,8 +123,9 @@ def case_facts(dataset: Dataset, case: Case, axis_choice: str = "auto") -> CaseF
         for part in (slices > 0) & (slices != IGNORE)
         if part.any()
     )
-    annotated = slices[(slices != IGNORE).any(axis=(1, 2))]
-    drawn = [(annotated == label).any(axis=(1, 2)) for label in range(len(dataset.classes))]
+    kinds = np.array([kind_of(part) for part in slices])
+    scribbled = slices[kinds == "scribble"]
+    drawn = [(scribbled == label).any(axis=(1, 2)) for label in range(len(dataset.classes))]
     sizes = [shape[axis], *(n for index, n in enumerate(shape) if index != axis)]
     return CaseFacts(
         id=case.id,
@@ -117,7 +135,9 @@ def case_facts(dataset: Dataset, case: Case, axis_choice: str = "auto") -> CaseF
         extents=extents,
         drawn=tuple(int(present.sum()) for present in drawn),
         gaps=tuple(_extent(present) - int(present.sum()) for present in drawn),
-        rings=sum(find_ring(part, (row, column)) is not None for part in annotated),
+        rings=sum(find_ring(part, (row, column)) is not None for part in scribbled),
+        marked=int(((scribbled > 0) & (scribbled != IGNORE)).any(axis=(1, 2)).sum()),
+        kinds={kind: int((kinds == kind).sum()) for kind in KINDS},
     )
 
 

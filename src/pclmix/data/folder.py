@@ -150,11 +150,23 @@ def case_ids(names: Iterable[str], dataset: Dataset, where: str) -> set[str]:
 
 def split(dataset: Dataset, val_ids: set[str], train_ids: set[str] | None = None) -> tuple[list[Case], list[Case]]:
     """Cases to train on (scribbled, of no validation patient, and of `train_ids` where given), cases to validate on."""
-    held_out = {case.patient for case in dataset.cases if case.id in val_ids}
-    train = [case for case in dataset.cases if case.patient not in held_out and case.label is not None]
-    if train_ids is not None:
-        train = [case for case in train if case.id in train_ids]
+    train = [case for case in _not_held_out(dataset, val_ids, train_ids) if case.label is not None]
     return train, [case for case in dataset.cases if case.id in val_ids]
+
+
+def unlabelled_cases(dataset: Dataset, val_ids: set[str], train_ids: set[str] | None = None) -> list[Case]:
+    """Cases that nobody annotated, of no validation patient, and of `train_ids` where given.
+
+    A case that has a dense label alone is not among them: it is there to be evaluated on.
+    """
+    return [case for case in _not_held_out(dataset, val_ids, train_ids) if case.label is None and case.dense is None]
+
+
+def _not_held_out(dataset: Dataset, val_ids: set[str], train_ids: set[str] | None) -> list[Case]:
+    held_out = {case.patient for case in dataset.cases if case.id in val_ids}
+    return [
+        case for case in dataset.cases if case.patient not in held_out and (train_ids is None or case.id in train_ids)
+    ]
 
 
 def _require_known(volume: Volume, known: list[int], expected: str, root: Path) -> None:

@@ -68,14 +68,19 @@ def make_heart(seed: int, size: tuple[int, int] = (128, 128), slices: int = 8) -
     return Heart((image * 400 + 40).astype(np.float32), truth, scribble)
 
 
-def make_phantom(folder: Path, cases: int, seed: int) -> Path:
-    """Write a dataset folder of `cases` scribbled hearts (two frames a patient) with dense labels to evaluate."""
+def make_phantom(folder: Path, cases: int, seed: int, scribbled: int | None = None) -> Path:
+    """Write a dataset folder of `cases` scribbled hearts (two frames a patient) with dense labels to evaluate.
+
+    With `scribbled` only the first so many have labels, the others are images alone.
+    """
     patients = {}
     for index in range(cases):
         case = f"heart{index // 2 + 1:03d}_frame{index % 2 + 1:02d}"
         patients[case] = case.split("_")[0]
         heart = make_heart(seed * 10_000 + index, _size(index))
         _write(folder / "imagesTr" / f"{case}_0000.nii.gz", heart.image)
+        if scribbled is not None and index >= scribbled:
+            continue
         _write(folder / "labelsTr" / f"{case}.nii.gz", heart.scribble)
         _write(folder / "labelsTr_dense" / f"{case}.nii.gz", heart.truth)
     write_dataset_json(folder, "phantom", ("MR",), CLASSES, patients)

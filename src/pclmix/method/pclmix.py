@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pclmix.compare.base import Losses, Method
-from pclmix.config import PCLMixSettings, Plan
+from pclmix.config import PCLMixSettings, Plan, Settings
 from pclmix.data.batches import Batch
 from pclmix.distributed import gathered
 from pclmix.labels import IGNORE
@@ -23,6 +23,9 @@ class PCLMix(Method):
     """The published method. Switched off, `mix` leaves out the second look with its halves of M6-M8, `consistency`
     M7 and M8, and `contrast` M3 and the memory.
 
+    An unlabelled slice takes part in all but the losses on strokes: it is mixed, both decoders are to agree on it, and
+    what they are certain of joins the contrast, as it is with the unlabelled pixels of any slice.
+
     In a run of several processes it mixes and draws its partners within a rank's share of the batch and takes the
     anchors of M3 there; the keys of all ranks join the memory, which is the same on each (`distributed.py`)."""
 
@@ -34,14 +37,21 @@ class PCLMix(Method):
     settings: PCLMixSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
-        if settings.sparing and plan.complete_strokes and plan.rings:
-            settings = settings.model_copy(update={"mix": False, "contrast": False, "consistency": False})
+        settings = _in_force(plan, settings)
         super().__init__(net, plan, settings)
         self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
         self.memory = Memory(self.classes, settings.queue, plan.network.embedding)
         # With one foreground class there would be no negatives, so the background joins.
         self.contrasted = tuple(range(1 if self.classes > 2 else 0, self.classes))
+
+    @classmethod
+    def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
+        """Unless mix, contrast and consistency are all left out: strokes alone say nothing about such a slice."""
+        own = cls.own(settings)
+        assert isinstance(own, PCLMixSettings)
+        used = _in_force(plan, own)
+        return used.mix or used.contrast or used.consistency
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:
@@ -136,3 +146,10 @@ class PCLMix(Method):
             "mixed label": mixed_pseudo_label(draw, main, auxiliary),
             "prediction": most_likely(look.main),
         }
+
+
+def _in_force(plan: Plan, settings: PCLMixSettings) -> PCLMixSettings:
+    """The settings once the plan is known."""
+    if settings.sparing and plan.complete_strokes and plan.rings:
+        return settings.model_copy(update={"mix": False, "contrast": False, "consistency": False})
+    return settings

@@ -112,7 +112,7 @@ def test_mscmr(tmp_path):
     assert dataset.val_cases == ("subject2_DE",) and dataset.cases[1].label is None and dataset.cases[1].dense
     save(root / "train/images/subject3_DE.nii.gz", image())
     report = import_mscmr(root, tmp_path / "another")
-    assert any("subject3_DE.nii.gz: no scribble" in line for line in report.warnings)
+    assert any("subject3_DE.nii.gz: no scribble, so it is unlabelled" in line for line in report.warnings)
     save(root / "train/labels/subject1_DE_scribble.nii", label([4, 0, 1, 2, 3]))
     with pytest.raises(InputError, match="two files for case subject1_DE"):
         import_mscmr(root, tmp_path / "third")

@@ -35,7 +35,7 @@ def import_acdc(images: Path, scribbles: Path, out: Path, *, overwrite: bool = F
                 has_known_values(strokes[case], 4)
                 builder.add_label(case, strokes[case], dense=False)
             else:
-                builder.warnings.append(f"{path}: no scribble, so it is not trained on")
+                builder.without_scribble(path, dense=case in dense)
             if case in dense:
                 has_known_values(dense[case], 3)
                 builder.add_label(case, dense[case], dense=True)

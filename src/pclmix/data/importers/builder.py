@@ -49,6 +49,11 @@ class Builder:
         read_geometry(path)
         _place(path, self.root / ("labelsTr_dense" if dense else "labelsTr") / f"{case}.nii.gz")
 
+    def without_scribble(self, image: Path, *, dense: bool) -> None:
+        """Warn of what becomes of a case that has no scribble; `dense`: it has a dense label."""
+        fate = "not trained on" if dense else "unlabelled: only methods that use such cases train on it (pclmix does)"
+        self.warnings.append(f"{image}: no scribble, so it is {fate}")
+
     def add_mapped_label(self, case: str, label: Volume, array: NDArray[np.uint8]) -> None:
         """Write a scribble whose values had to be changed."""
         write_label(self.root / "labelsTr" / f"{case}.nii.gz", array, label)

@@ -82,7 +82,7 @@ def import_folder(
                 raise InputError(f"{first}: channels {sorted(files)} of this case, expected 0-{channels - 1}")
             builder.add_image(case, case, [files[index] for index in range(channels)])
             if case not in scribbles:
-                builder.warnings.append(f"{files[0]}: no scribble, so it is not trained on")
+                builder.without_scribble(files[0], dense=False)
                 continue
             label = read_label(scribbles[case])
             require_same_grid(read_image(files[0]), label)

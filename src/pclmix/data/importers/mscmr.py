@@ -38,5 +38,5 @@ def import_mscmr(folder: Path, out: Path, *, overwrite: bool = False) -> ImportR
                 if part == "val":
                     builder.val_cases.append(case)
                 elif case not in strokes:
-                    builder.warnings.append(f"{path}: no scribble, so it is not trained on")
+                    builder.without_scribble(path, dense=case in dense)
     return report
