@@ -113,7 +113,7 @@ def _report_import(report: Any, out: Path) -> None:
 def import_folder(
     images: Annotated[
         Path,
-        typer.Argument(help="Folder of images, CASE.nii.gz or CASE_0000.nii.gz, ... a channel, or another format."),
+        typer.Argument(help="Folder of images, CASE.nii.gz or CASE_0000.nii.gz, ... a channel, or other formats."),
     ],
     labels: Annotated[Path, typer.Argument(help="Folder of scribbles, named like the images.")],
     out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],

@@ -1,7 +1,8 @@
 """A 3-D array and where it lies: spacing, directions, origin; and two arrays brought onto one grid.
 
 World coordinates are NIfTI's (x to the right, y to the front, z to the head: RAS), whatever the file used; DICOM, ITK
-and 3D Slicer count x and y the other way (LPS). Array axes are those of the file, the quickest first: column, row, slice.
+and 3D Slicer count x and y the other way (LPS). Array axes are those of the file, the quickest first: column, row,
+slice.
 """
 
 from collections.abc import Mapping
@@ -21,12 +22,14 @@ LPS = np.array([-1.0, -1.0, 1.0])
 @dataclass(frozen=True)
 class Geometry:
     """`spacing`: mm along array axes 0, 1, 2; `direction`: (3, 3), its columns the unit directions of the axes;
-    `origin`: (3,), mm. `stated` is False where the file says nothing of it (PNG, JPEG), so that 1 mm is assumed."""
+    `origin`: (3,), mm. `sized` is False where the file says
+    no spacing, so that 1 mm is assumed (PNG, JPEG), `placed` where it says no directions and origin (TIFF too)."""
 
     spacing: tuple[float, float, float]
     direction: NDArray[np.float64]
     origin: NDArray[np.float64]
-    stated: bool = True
+    sized: bool = True
+    placed: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,10 @@ class Volume:
     segments: Mapping[str, int] | None = None
 
 
-def from_lps(spacing: ArrayLike, direction: ArrayLike, origin: ArrayLike, *, stated: bool = True) -> Geometry:
+def from_lps(spacing: ArrayLike, direction: ArrayLike, origin: ArrayLike) -> Geometry:
     """Geometry of what a library gives in LPS; `direction` (3, 3), its columns the axes."""
     x, y, z = (float(value) for value in np.asarray(spacing))
-    return Geometry((x, y, z), LPS[:, None] * np.asarray(direction), LPS * np.asarray(origin), stated)
+    return Geometry((x, y, z), LPS[:, None] * np.asarray(direction), LPS * np.asarray(origin))
 
 
 def from_lps_affine(affine: NDArray[np.float64]) -> Geometry:
@@ -64,20 +67,21 @@ def lps_affine(geometry: Geometry) -> NDArray[np.float64]:
     return affine
 
 
-def unstated() -> Geometry:
-    """Of a file that says nothing: 1 mm, in the directions that ITK gives such a file."""
-    return from_lps((1, 1, 1), np.eye(3), np.zeros(3), stated=False)
+def unplaced(spacing: tuple[float, float, float] | None) -> Geometry:
+    """Of a file that says its spacing at most: 1 mm where it does not, in the directions that ITK gives such a file."""
+    geometry = from_lps(spacing or (1, 1, 1), np.eye(3), np.zeros(3))
+    return replace(geometry, sized=spacing is not None, placed=False)
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """What differs between two geometries, or None where they agree or one of them is not stated.
+    """What differs between two geometries, or None where they agree. What one of them does not say is no difference.
 
     Tolerances: spacing 1 % (headers round), directions 0.02 (about 1 degree), origin half a voxel along each axis.
     """
-    if not (a.stated and b.stated):
-        return None
-    if not np.allclose(a.spacing, b.spacing, rtol=1e-2):
+    if a.sized and b.sized and not np.allclose(a.spacing, b.spacing, rtol=1e-2):
         return f"spacing {numbers(b.spacing)} mm, expected {numbers(a.spacing)}"
+    if not (a.placed and b.placed):
+        return None
     if not np.allclose(a.direction, b.direction, atol=2e-2):
         return f"axis directions {numbers(b.direction.ravel())}, expected {numbers(a.direction.ravel())}"
     if (np.abs(a.direction.T @ (b.origin - a.origin)) > 0.5 * np.array(a.spacing)).any():
@@ -98,8 +102,8 @@ def onto_grid(image: Volume, label: Volume) -> Volume:
     part filled up with 0. Raises `InputError` where that is no matter of whole voxels."""
     here, there = image.geometry, label.geometry
     if image.array.shape == label.array.shape and difference(here, there) is None:
-        return label if there.stated else replace(label, geometry=here, header=image.header)
-    array = _placed(image, label) if here.stated and there.stated else None
+        return label if there.placed else replace(label, geometry=here, header=image.header)
+    array = _placed(image, label) if here.placed and there.placed else None
     if array is None:
         require_same_grid(image, label)  # says what differs
         return label

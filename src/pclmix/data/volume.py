@@ -116,7 +116,7 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:
 def spacing_warning(volumes: Iterable[Volume]) -> str | None:
     """What to tell of a TIFF that does not say its spacing, or None. (Of a PNG nobody expects it.)"""
     for volume in volumes:
-        if not volume.geometry.stated and format_of(volume.path).module == "tiff":
+        if not volume.geometry.sized and format_of(volume.path).module == "tiff":
             return f"{volume.path}: no spacing in its metadata (ImageJ, OME), so 1 mm is assumed, in all such files"
     return None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pclmix.data.formats import dicom_seg, enhanced
 from pclmix.data.formats.reading import reading
 from pclmix.data.formats.registry import dicom_files
-from pclmix.data.grid import Geometry, Volume, from_lps
+from pclmix.data.grid import Geometry, Volume, from_lps, unplaced
 from pclmix.errors import InputError
 
 EXPECTED = "DICOM"
@@ -56,16 +56,17 @@ def read(path: Path, *, label: bool) -> Volume:
     headers = [_header(file) for file in files]
     if not headers:
         raise InputError(f"{path}: no DICOM image in this folder, expected a series")
-    kind = "a segmentation (DICOM SEG)" if headers[0].get("SOPClassUID") in SEGMENTATIONS else "an image series"
-    if label != (headers[0].get("SOPClassUID") in SEGMENTATIONS):
-        raise InputError(f"{path}: {kind}, expected {'a segmentation (DICOM SEG)' if label else 'an image series'}")
+    kinds = ("an image series", "a segmentation (DICOM SEG)")
+    found = headers[0].get("SOPClassUID") in SEGMENTATIONS
+    if found != label:
+        raise InputError(f"{path}: {kinds[found]}, expected {kinds[label]}")
     if label:
         return dicom_seg.read(path)
-    if int(headers[0].get("NumberOfFrames", 1)) > 1:
+    if int(headers[0].get("NumberOfFrames") or 1) > 1:
         return enhanced.read(path, files)
-    order, geometry = _places(headers, path)
-    files, headers = [files[index] for index in order], [headers[index] for index in order]
     with reading(path, EXPECTED):
+        order, geometry = _places(headers, path)
+        files, headers = [files[index] for index in order], [headers[index] for index in order]
         array = _pixels(files, headers)
     return Volume(array, geometry, path, tuple(files))
 
@@ -73,7 +74,7 @@ def read(path: Path, *, label: bool) -> Volume:
 def channels(path: Path) -> int:
     """Channels that `read` will give."""
     files = _files(path)
-    return 3 if files and int(_header(files[0], ("SamplesPerPixel",)).get("SamplesPerPixel", 1)) == 3 else 1
+    return 3 if files and int(_header(files[0], ("SamplesPerPixel",)).get("SamplesPerPixel") or 1) == 3 else 1
 
 
 def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int]) -> None:
@@ -101,8 +102,7 @@ def _places(headers: list[Any], path: Path) -> tuple[list[int], Geometry]:
     if any(header.get(name) is None for header in headers for name in PLACE):
         if len(headers) > 1:
             raise InputError(f"{path}: slices without a place, expected {' and '.join(PLACE)} in all {len(headers)}")
-        stated = "PixelSpacing" in first or "ImagerPixelSpacing" in first
-        return [0], from_lps((column, row, 1), np.eye(3), np.zeros(3), stated=stated)
+        return [0], unplaced((column, row, 1))
     turns = np.array([header.ImageOrientationPatient for header in headers], dtype=float)
     if np.abs(turns - turns[0]).max() > 1e-2:
         raise InputError(f"{path}: slices of several directions, expected parallel ones (a localiser is no volume)")
@@ -128,10 +128,10 @@ def _places(headers: list[Any], path: Path) -> tuple[list[int], Geometry]:
 
 def _pixels(files: list[Path], headers: list[Any]) -> NDArray[Any]:
     """(column, row, slice), as integers where every slope and intercept is one, else float32; or with colours last."""
-    if int(headers[0].get("SamplesPerPixel", 1)) > 1:
+    if int(headers[0].get("SamplesPerPixel") or 1) > 1:
         array = sitk.GetArrayFromImage(sitk.ReadImage(files))
         return array.transpose(2, 1, 0, 3)
-    scales = [float(header.get(name, default)) for header in headers for name, default in SCALES]
+    scales = [float(header.get(name) or default) for header in headers for name, default in SCALES]
     whole = all(value.is_integer() for value in scales)
     array = sitk.GetArrayFromImage(sitk.ReadImage(files, sitk.sitkInt32 if whole else sitk.sitkFloat32))
     for small in (np.int16, np.uint16) if whole else ():

@@ -1,5 +1,6 @@
 """DICOM SEG, by highdicom: named segments in, the classes of a prediction out."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from pclmix.data.formats.reading import reading
 from pclmix.data.formats.segments import merged, require_names_once
 from pclmix.data.grid import Volume, from_lps_affine, lps_affine
 from pclmix.errors import InputError
+
+warnings.filterwarnings("ignore", module="highdicom")  # it objects to names of patients, which are not ours to mend
 
 
 def read(path: Path) -> Volume:

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pclmix.data.formats.reading import reading, without_alpha
-from pclmix.data.grid import Volume, from_lps, unstated
+from pclmix.data.grid import Volume, unplaced
 from pclmix.errors import InputError
 
 SLICES = "ZIQT"
@@ -36,8 +36,7 @@ def read(path: Path, *, label: bool) -> Volume:
         array = without_alpha(array, path) if array.ndim == 4 else array
         array = array.astype(np.uint8) if array.dtype == bool else array
         spacing = _spacing(file)
-    geometry = unstated() if spacing is None else from_lps(spacing, np.eye(3), np.zeros(3))
-    return Volume(array, geometry, path, None)
+    return Volume(array, unplaced(spacing), path, None)
 
 
 def channels(path: Path) -> int:
@@ -50,8 +49,8 @@ def channels(path: Path) -> int:
 def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int]) -> None:
     """Write a label as a stack that ImageJ opens, with the spacing of `like` where it is known."""
     pages = np.ascontiguousarray(array.transpose(2, 1, 0))
-    if not like.geometry.stated:
-        tifffile.imwrite(path, pages, metadata={"axes": "ZYX"}, photometric="minisblack", compression="zlib")
+    if not like.geometry.sized:
+        tifffile.imwrite(path, pages, metadata={"axes": "ZYX"}, photometric="minisblack")
         return
     column, row, between = like.geometry.spacing
     tifffile.imwrite(
@@ -60,7 +59,7 @@ def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, i
         imagej=True,
         resolution=(1 / column, 1 / row),
         metadata={"axes": "ZYX", "spacing": between, "unit": "mm"},
-        compression="zlib",
+        photometric="minisblack",
     )
 
 
