@@ -326,7 +326,7 @@ def test_missing_and_empty_inputs(model, tmp_path):
     with pytest.raises(InputError, match=r"nothing.nii.gz: no such file"):
         list(predict_files(model, [tmp_path / "nothing.nii.gz"], tmp_path / "out", PredictOptions()))
     (tmp_path / "bare").mkdir()
-    with pytest.raises(InputError, match=r"bare: no .nii.gz"):
+    with pytest.raises(InputError, match=r"bare: no image in this folder"):
         list(predict_files(model, [tmp_path / "bare"], tmp_path / "out", PredictOptions()))
     (tmp_path / "text.nii.gz").write_text("no image")
     with pytest.raises(InputError, match=r"text.nii.gz: "):

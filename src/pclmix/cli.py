@@ -40,6 +40,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _warn(text: str) -> None:
+    _say(f"warning: {text}")
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -101,16 +105,25 @@ def demo(
 
 def _report_import(report: Any, out: Path) -> None:
     for line in report.warnings:
-        _say(f"warning: {line}")
+        _warn(line)
     print(f"{out}: {report.cases} cases")
 
 
 @command(importers, "folder")
 def import_folder(
-    images: Annotated[Path, typer.Argument(help="Folder of images, CASE.nii.gz or CASE_0000.nii.gz, ... a channel.")],
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder of images, CASE.nii.gz or CASE_0000.nii.gz, ... a channel, or other formats."),
+    ],
     labels: Annotated[Path, typer.Argument(help="Folder of scribbles, named like the images.")],
     out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
-    classes: Annotated[str, typer.Option(help="NAME=V,...: the label value of each structure in your files.")],
+    classes: Annotated[
+        str,
+        typer.Option(
+            help="NAME=V,...: the label value of each structure in your files. A segment of a .seg.nrrd or DICOM SEG "
+            "that is named like a class is that class, whatever its value."
+        ),
+    ],
     unlabelled: Annotated[int | None, typer.Option(help="The value that means: nobody looked here.")] = None,
     background: Annotated[int | None, typer.Option(help="The value of strokes drawn on the background.")] = None,
     overwrite: Overwrite = False,
@@ -283,14 +296,22 @@ def predict(
         ),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write CASE_probabilities.nii.gz too, a channel a class.")
+        bool, typer.Option("--probabilities", help="Write CASE_probabilities too, a channel a class.")
     ] = False,
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Write CASE_uncertainty.nii.gz too, 0 certain to 1.")
+        bool, typer.Option("--uncertainty", help="Write CASE_uncertainty too, 0 certain to 1.")
     ] = False,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="nii.gz, nrrd, seg.nrrd, mha, png, tif or dcm (default: the input's; png for a JPEG; dcm, a DICOM "
+            "SEG, for a DICOM series).",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment images with a model; each label file has its image's own grid and header."""
+    """Segment images with a model; each label file has its image's own format, grid and header."""
     if len(paths) < 2:
         raise InputError(f"{paths[0]}: found one path after the model, expected INPUT... and then OUTDIR")
     from pclmix.infer import PredictOptions, predict_files
@@ -300,8 +321,9 @@ def predict(
         largest_component=largest_component,
         save_probabilities=probabilities,
         save_uncertainty=uncertainty,
+        format=output_format,
     )
-    for path in predict_files(model, paths[:-1], paths[-1], options, overwrite=overwrite):
+    for path in predict_files(model, paths[:-1], paths[-1], options, overwrite=overwrite, warn=_warn):
         print(path)
 
 

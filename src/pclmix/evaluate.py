@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from pclmix.data.volume import nifti_files, nifti_stem, read_label, require_same_grid
+from pclmix.data.formats.listing import image_files
+from pclmix.data.formats.registry import READABLE, stem
+from pclmix.data.grid import onto_grid
+from pclmix.data.volume import read_label
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.metrics import bounding_box, dice, hd95
@@ -105,10 +108,10 @@ def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
     """
     truths, predicted = by_case(truth), by_case(predictions)
     if not truths:
-        raise InputError(f"{truth}: no label file (*.nii.gz), expected one a case")
+        raise InputError(f"{truth}: no label file, expected one a case ({READABLE})")
     for case, path in truths.items():
         if case not in predicted:
-            raise InputError(f"{path}: no prediction for it, expected {case}.nii.gz in {predictions}")
+            raise InputError(f"{path}: no prediction for it, expected {case} in {predictions}")
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         jobs = {case: pool.submit(_compare, predicted[case], path) for case, path in truths.items()}
         try:
@@ -133,7 +136,10 @@ class _Compared(NamedTuple):
 
 def _compare(prediction: Path, truth: Path) -> _Compared:
     reference, ours = read_label(truth), read_label(prediction)
-    require_same_grid(reference, ours)
+    if reference.segments is None:
+        ours = onto_grid(reference, ours)
+    else:  # a segmentation may cover a part, so it is the truth that is brought onto the other's grid
+        reference = onto_grid(ours, reference)
     in_truth, in_ours = _labels(reference.array), _labels(ours.array)
     spacing = reference.geometry.spacing
     return _Compared(evaluate_case(ours.array, reference.array, spacing, sorted(in_truth | in_ours)), in_truth)
@@ -195,14 +201,14 @@ def render(evaluation: Evaluation, title: str = "") -> Group:
 
 def case_id(path: Path) -> str:
     """File name without endings and without _0000, _gt, _pred or _manual."""
-    return SUFFIX.sub("", nifti_stem(path) or path.name)
+    return SUFFIX.sub("", stem(path) or path.name)
 
 
 def by_case(folder: Path) -> dict[str, Path]:
     """Label files of a folder by case id, maps aside. Raises `InputError` for two files of one case."""
     found: dict[str, Path] = {}
-    for path, stem in nifti_files(folder).items():
-        if stem.endswith(("_uncertainty", "_probabilities")):
+    for path, name in image_files(folder).items():
+        if name.endswith(("_uncertainty", "_probabilities")):
             continue
         case = case_id(path)
         if case in found:

@@ -4,7 +4,7 @@ Whole slices go through the network in batches; probabilities come back to the n
 mirrored copies there is time for; then argmax and the plan's post-processing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +16,18 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from pclmix.config import Plan
+from pclmix.data.formats.listing import image_files
+from pclmix.data.formats.registry import DICOM, OUTPUTS, READABLE, format_of, stem
 from pclmix.data.resample import plan_axis, preprocess_image, restore
 from pclmix.data.volume import (
     Volume,
     by_channel,
+    count_channels,
     from_slices,
     in_plane,
-    nifti_files,
-    nifti_stem,
-    read_image,
+    read_channels,
     require_same_grid,
+    spacing_warning,
     to_slices,
     write_label,
     write_map,
@@ -49,12 +51,13 @@ PIXELS_AT_ONCE = 2**20
 @dataclass(frozen=True)
 class PredictOptions:
     """None follows the plan; `largest_component` True keeps the largest component of all structures together,
-    then of each, False of none."""
+    then of each, False of none. `format` is one of `OUTPUTS`, None that of the input."""
 
     mirror: bool | None = None
     largest_component: bool | None = None
     save_probabilities: bool = False
     save_uncertainty: bool = False
+    format: str | None = None
 
     def applied(self, plan: Plan) -> Plan:
         """The plan with these options in it."""
@@ -138,22 +141,25 @@ def predict_files(
     *,
     overwrite: bool = False,
     console: Console | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Iterator[Path]:
     """Segment files and folders into `out`; yields each label file once it is written.
 
-    CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz. A few cases are under way at once, each on
-    its share of the cores. When all are written, index.html and the CSV files beside it tell of them (`overview`).
-    Raises `InputError` before anything is written if an input does not fit the model.
+    CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz, and so do the other formats; a JPEG gives a
+    PNG, a DICOM series a DICOM SEG. A few cases are under way at once, each on its share of the cores. When all are
+    written, index.html and the CSV files beside it tell of them (`overview`). `warn` is told, once, of images without a
+    spacing. Raises `InputError` before anything is written if an input does not fit the model.
     """
     loaded, plan = load_model(model)
     plan = options.applied(plan)
     cases = _cases(inputs, len(plan.channels), str(model))
-    _spare_inputs(cases, out)
+    outputs = {name: _output(paths[0], options.format) for name, paths in cases.items()}
+    _spare_inputs(cases, outputs, out)
     claim_folder(out, overwrite=overwrite)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = for_inference(loaded, device)
 
-    def segment(name: str) -> tuple[Path, CaseFacts]:
+    def segment(name: str) -> tuple[Path, CaseFacts, str | None]:
         images = _read_case(cases[name])
         prediction = predict_volume(
             net,
@@ -163,42 +169,62 @@ def predict_files(
             probabilities=options.save_probabilities,
             uncertainty=options.save_uncertainty,
         )
-        return _write_case(out, name, prediction, images[0]), _seen(out, name, prediction, images[0], plan)
+        path = _write_case(out, name, outputs[name], prediction, images[0], plan)
+        return path, _seen(out, name, prediction, images[0], plan), spacing_warning(images)
 
     show = console is not None and console.is_terminal
     with case_threads(len(cases)) as pool, Progress(console=console, disable=not show, transient=True) as bar:
         jobs = [pool.submit(segment, name) for name in cases]
         facts = []
         for job in bar.track(jobs, description="predicting"):
-            path, of_case = job.result()
+            path, of_case, warning = job.result()
             facts.append(of_case)
+            if warning and warn:
+                warn(warning)
+                warn = None
             yield path
     write_overview(out, facts, plan)
 
 
-def _spare_inputs(cases: dict[str, list[Path]], out: Path) -> None:
+def _output(path: Path, chosen: str | None) -> str:
+    """Format of the labels of an image. Raises `InputError` for an unknown one, or for DICOM SEG of another image."""
+    own = format_of(path)
+    if chosen is not None and chosen not in OUTPUTS:
+        raise InputError(f"--format {chosen}: found no such format, expected one of {', '.join(OUTPUTS)}")
+    if chosen == DICOM.output and own is not DICOM:
+        raise InputError(f"{path}: --format dcm of an image that is no DICOM series, expected another format")
+    return chosen or own.output
+
+
+def _of_maps(output: str) -> str:
+    """Format of the maps beside labels of a format: the same where it holds fractions, else NIfTI."""
+    return output if OUTPUTS[output].holds_maps else "nii.gz"
+
+
+def _spare_inputs(cases: dict[str, list[Path]], outputs: dict[str, str], out: Path) -> None:
     """Refuse an output folder in which a label file or map would take the place of an image."""
     inputs = {path.resolve(): path for paths in cases.values() for path in paths}
-    for name in cases:
-        for suffix in ("", "_probabilities", "_uncertainty"):
-            if found := inputs.get((out / f"{name}{suffix}.nii.gz").resolve()):
+    for name, output in outputs.items():
+        maps = _of_maps(output)
+        for file in (f"{name}.{output}", f"{name}_probabilities.{maps}", f"{name}_uncertainty.{maps}"):
+            if found := inputs.get((out / file).resolve()):
                 raise InputError(f"{found}: an input that its own output would replace, expected another output folder")
 
 
 def _read_case(paths: list[Path]) -> list[Volume]:
-    images = [read_image(path) for path in paths]
+    images = [volume for path in paths for volume in read_channels(path)]
     for other in images[1:]:
         require_same_grid(images[0], other)
     return images
 
 
-def _write_case(out: Path, name: str, prediction: Prediction, like: Volume) -> Path:
-    path = out / f"{name}.nii.gz"
+def _write_case(out: Path, name: str, output: str, prediction: Prediction, like: Volume, plan: Plan) -> Path:
+    path, maps = out / f"{name}.{output}", _of_maps(output)
     if prediction.probabilities is not None:
-        write_map(out / f"{name}_probabilities.nii.gz", prediction.probabilities, like)
+        write_map(out / f"{name}_probabilities.{maps}", prediction.probabilities, like)
     if prediction.uncertainty is not None:
-        write_map(out / f"{name}_uncertainty.nii.gz", prediction.uncertainty, like)
-    write_label(path, prediction.labels, like)
+        write_map(out / f"{name}_uncertainty.{maps}", prediction.uncertainty, like)
+    write_label(path, prediction.labels, like, plan.classes)
     return path
 
 
@@ -212,21 +238,23 @@ def _seen(out: Path, name: str, prediction: Prediction, like: Volume, plan: Plan
 
 
 def _cases(inputs: Sequence[Path], channels: int, model: str) -> dict[str, list[Path]]:
-    """Channel files by case id."""
+    """Channel files by case id; an RGB image is three channels."""
     files: dict[Path, str] = {}
     for path in inputs:
         if path.is_dir():
-            found = nifti_files(path)
+            found = image_files(path)
             if not found:
-                raise InputError(f"{path}: no .nii.gz or .nii file in this folder, expected images")
+                raise InputError(f"{path}: no image in this folder, expected {READABLE}")
             files |= found
         elif path.is_file():
-            files[path] = nifti_stem(path) or path.name
+            files[path] = stem(path) or path.name
         else:
             raise InputError(f"{path}: no such file or folder, expected an image")
-    cases = by_channel(files)
-    for case, known in cases.items():
-        if sorted(known) != list(range(channels)):
-            first = next(iter(known.values()))
-            raise InputError(f"{first}: case {case} has {len(known)} channel(s), expected {channels} as in {model}")
-    return {case: [known[index] for index in range(channels)] for case, known in cases.items()}
+    cases: dict[str, list[Path]] = {}
+    for case, known in by_channel(files).items():
+        paths = [known[index] for index in sorted(known)]
+        count = count_channels(paths)
+        if count != channels or sorted(known) != list(range(len(known))):
+            raise InputError(f"{paths[0]}: case {case} has {count} channel(s), expected {channels} as in {model}")
+        cases[case] = paths
+    return cases

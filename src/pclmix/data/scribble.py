@@ -17,13 +17,13 @@ from skimage.morphology import skeletonize
 
 from pclmix.data.drawing import Mask, Points, ScribbleSettings, Spacing, case_seed, simulate_scribble
 from pclmix.data.folder import read_dataset, read_dense
+from pclmix.data.grid import onto_grid
 from pclmix.data.importers.builder import files_below
 from pclmix.data.volume import (
     Volume,
     from_slices,
     in_plane,
     read_label,
-    require_same_grid,
     slice_axis,
     to_slices,
     write_label,
@@ -181,7 +181,7 @@ def _sources(dense: Path) -> tuple[tuple[str, ...], dict[str, Callable[[], Volum
         return names, cases
     files = by_case(dense)
     if not files:
-        raise InputError(f"{dense}: found no label file (*.nii.gz), expected one a case")
+        raise InputError(f"{dense}: found no label file, expected one a case")
     highest = 0
     for path in files.values():
         array = read_label(path).array
@@ -211,14 +211,13 @@ def _real_scribbles(folder: Path, cases: list[str]) -> dict[str, Path]:
         found[case] = path
     for case in cases:
         if case not in found:
-            raise InputError(f"{folder}: found no scribble of {case}, expected {case}.nii.gz or {case}_scribble.nii.gz")
+            raise InputError(f"{folder}: found no scribble of {case}, expected {case} or {case}_scribble")
     return {case: found[case] for case in cases}
 
 
 def _read_real(path: Path, dense: Volume, classes: int) -> NDArray[np.uint8]:
     """A real scribble, 0..K-1 or IGNORE, in the axes of its file."""
-    volume = read_label(path)
-    require_same_grid(dense, volume)
+    volume = onto_grid(dense, read_label(path))
     unknown = volume.array[(volume.array < 0) | (volume.array > classes)]
     if unknown.size:
         raise InputError(f"{path}: label {int(unknown[0])}, expected 0-{classes - 1} or {classes} (not annotated)")

@@ -1,54 +1,33 @@
-"""Volumes in and out with their geometry, repaired in one place.
+"""Images and labels in and out, whatever their format, as volumes with their geometry.
 
-The true spacing is pixdim (`header.get_zooms()`), never the length of the affine's columns: all ACDC images carry an
-affine of unit scale. The affine gives the directions and the origin only. A label goes out with its image's own
-header, both forms and their codes.
+A 2-D image is a volume of one slice; the channels of an RGB image are a volume each. The formats are a file each in
+`formats`; the rest knows `Volume` only.
 """
 
 import re
-import warnings
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from pclmix.data.formats.registry import BY_SUFFIX, format_of, stem, suffix_of
+from pclmix.data.grid import Geometry, Volume
+from pclmix.data.grid import difference as difference
+from pclmix.data.grid import require_same_grid as require_same_grid
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 
 ODD_LABELS = "label values that are no small integers, expected one integer a voxel"
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """`spacing`: mm along array axes 0, 1, 2; `direction`: (3, 3), its columns the unit directions of the axes;
-    `origin`: (3,), mm."""
-
-    spacing: tuple[float, float, float]
-    direction: NDArray[np.float64]
-    origin: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A 3-D array in the axis order of its file, its repaired geometry, and the header to write a label with."""
-
-    array: NDArray[Any]
-    geometry: Geometry
-    path: Path
-    header: Any
+COLOURS_NAMED = 5
+"""Most colours that a message names."""
 
 
 def nifti_stem(path: Path) -> str | None:
     """File name without .nii or .nii.gz (in any case), or None for a hidden file or one of another kind."""
-    match = re.fullmatch(r"([^.].*?)\.nii(\.gz)?", path.name, re.IGNORECASE)
-    return match[1] if match else None
+    return stem(path) if suffix_of(path) in (".nii.gz", ".nii") else None
 
 
 def nifti_files(folder: Path) -> dict[Path, str]:
@@ -57,7 +36,7 @@ def nifti_files(folder: Path) -> dict[Path, str]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot read ({error.strerror}), expected a folder of images") from None
-    return {path: stem for path in paths if (stem := nifti_stem(path)) is not None}
+    return {path: name for path in paths if (name := nifti_stem(path)) is not None}
 
 
 def by_channel(files: Mapping[Path, str]) -> dict[str, dict[int, Path]]:
@@ -68,10 +47,10 @@ def by_channel(files: Mapping[Path, str]) -> dict[str, dict[int, Path]]:
     """
     stems = set(files.values())
     cases: dict[str, dict[int, Path]] = {}
-    for path, stem in files.items():
-        match = re.fullmatch(r"(.+)_(\d{4})", stem)
+    for path, name in files.items():
+        match = re.fullmatch(r"(.+)_(\d{4})", name)
         is_channel = match is not None and f"{match[1]}_0000" in stems
-        case, channel = (match[1], int(match[2])) if match and is_channel else (stem, 0)
+        case, channel = (match[1], int(match[2])) if match and is_channel else (name, 0)
         known = cases.setdefault(case, {})
         if channel in known:
             raise InputError(f"{path}: two files for case {case}, the other is {known[channel]}, expected one")
@@ -79,20 +58,44 @@ def by_channel(files: Mapping[Path, str]) -> dict[str, dict[int, Path]]:
     return cases
 
 
-def read_image(path: Path) -> Volume:
-    """Read a 3-D image as float32. Raises `InputError` if it is missing, cut short, 4-D, empty or not finite."""
-    file = _open(path)
-    array = _array(file, path).astype(np.float32)
+def read_stored(path: Path) -> list[Volume]:
+    """Read an image, a volume a channel (three of an RGB image), in the type it is stored in.
+
+    Raises `InputError` if it is missing, cut short, 4-D, empty or not finite.
+    """
+    volume = format_of(path).reader.read(path, label=False)
+    array = _numeric(volume)
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         raise InputError(f"{path}: {count} voxels are NaN or infinite, expected finite intensities")
-    return Volume(array, _geometry(file, path), path, file.header)
+    return [replace(volume, array=array[..., c]) for c in range(array.shape[3])] if array.ndim == 4 else [volume]
+
+
+def read_channels(path: Path) -> list[Volume]:
+    """Read an image as `read_stored` does, as float32."""
+    return [replace(volume, array=volume.array.astype(np.float32)) for volume in read_stored(path)]
+
+
+def read_image(path: Path) -> Volume:
+    """Read a 3-D image of one channel as float32. Raises `InputError` as `read_stored` does, and for colours."""
+    channels = read_channels(path)
+    if len(channels) > 1:
+        raise InputError(f"{path}: an image of colours, expected one channel")
+    return channels[0]
+
+
+def count_channels(paths: Iterable[Path]) -> int:
+    """Channels of a case, three of each RGB image, without reading voxels."""
+    return sum(format_of(path).reader.channels(path) for path in paths)
 
 
 def read_label(path: Path) -> Volume:
-    """Read a 3-D label map as int16. Raises `InputError` as `read_image` does, and for values that are no integers."""
-    file = _open(path)
-    array = _array(file, path)
+    """Read a 3-D label map as int16. Raises `InputError` as `read_stored` does, for values that are no integers, for
+    colours, and for segments that overlap."""
+    volume = format_of(path).reader.read(path, label=True)
+    array = _numeric(volume)
+    if array.ndim == 4:
+        array = _grey(array, path)
     if array.dtype.kind == "f":
         whole = np.rint(array)
         if not np.isfinite(array).all() or np.abs(array - whole).max() > 1e-3:
@@ -100,46 +103,44 @@ def read_label(path: Path) -> Volume:
         array = whole
     if max(int(array.max()), -int(array.min())) > 30_000:
         raise InputError(f"{path}: {ODD_LABELS}")
-    return Volume(array.astype(np.int16), _geometry(file, path), path, file.header)
+    return replace(volume, array=array.astype(np.int16))
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:
-    """Shape and repaired geometry from the header alone."""
-    file = _open(path)
-    return _shape(file, path), _geometry(file, path)
+    """Shape and repaired geometry of a NIfTI file, from the header alone."""
+    from pclmix.data.formats.nifti import shape_and_geometry
+
+    return shape_and_geometry(path)
 
 
-def difference(a: Geometry, b: Geometry) -> str | None:
-    """What differs between two repaired geometries, or None where they agree.
-
-    Tolerances: spacing 1 % (headers round), directions 0.02 (about 1 degree), origin half a voxel along each axis.
-    """
-    if not np.allclose(a.spacing, b.spacing, rtol=1e-2):
-        return f"spacing {_numbers(b.spacing)} mm, expected {_numbers(a.spacing)}"
-    if not np.allclose(a.direction, b.direction, atol=2e-2):
-        return f"axis directions {_numbers(b.direction.ravel())}, expected {_numbers(a.direction.ravel())}"
-    if (np.abs(a.direction.T @ (b.origin - a.origin)) > 0.5 * np.array(a.spacing)).any():
-        return f"origin {_numbers(b.origin)} mm, expected {_numbers(a.origin)}"
+def spacing_warning(volumes: Iterable[Volume]) -> str | None:
+    """What to tell of a TIFF that does not say its spacing, or None. (Of a PNG nobody expects it.)"""
+    for volume in volumes:
+        if not volume.geometry.sized and format_of(volume.path).module == "tiff":
+            return f"{volume.path}: no spacing in its metadata (ImageJ, OME), so 1 mm is assumed, in all such files"
     return None
 
 
-def require_same_grid(image: Volume, other: Volume) -> None:
-    """Raise `InputError` unless both have the same shape and, after repair, the same geometry."""
-    if image.array.shape != other.array.shape:
-        raise InputError(f"{other.path}: shape {other.array.shape}, expected {image.array.shape} as in {image.path}")
-    if found := difference(image.geometry, other.geometry):
-        raise InputError(f"{other.path}: {found} as in {image.path}")
+def write_label(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int] | None = None) -> None:
+    """Write a label map (uint8 or int16) in the format of `path` and the grid of `like`, atomically.
 
-
-def write_label(path: Path, array: NDArray[Any], like: Volume) -> None:
-    """Write a label map (uint8 or int16) with the header of `like`, atomically."""
+    `classes` names the segments of a segmentation file; without them a value is its own name.
+    """
     dtype = np.uint8 if array.max(initial=0) < 256 and array.min(initial=0) >= 0 else np.int16
-    _write(path, array.astype(dtype), like)
+    if classes is None:
+        classes = {str(value): value for value in np.unique(array).tolist()}
+    write_array(path, array.astype(dtype), like, classes)
 
 
 def write_map(path: Path, array: NDArray[Any], like: Volume) -> None:
-    """Write a float32 map, 3-D or with channels last, with the header of `like`, atomically."""
-    _write(path, array.astype(np.float32), like)
+    """Write a float32 map, 3-D or with channels last, in the grid of `like`, atomically."""
+    write_array(path, array.astype(np.float32), like, {})
+
+
+def write_array(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int]) -> None:
+    """Write an array in its own type, atomically."""
+    with atomic_path(path) as temporary:
+        BY_SUFFIX[suffix_of(path)].reader.write(temporary, array, like, classes)
 
 
 def slice_axis(shape: tuple[int, ...], spacing: tuple[float, float, float], choice: str = "auto") -> int:
@@ -166,71 +167,21 @@ def in_plane(spacing: tuple[float, float, float], axis: int) -> tuple[float, flo
     return row, column
 
 
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a NIfTI image")
-    try:
-        file = nib.load(path)
-    except (OSError, EOFError, zlib.error, ImageFileError, HeaderDataError, OverflowError) as e:
-        raise InputError(f"{path}: not a readable image ({_short(e)}), expected NIfTI") from None
-    if not isinstance(file, nib.Nifti1Pair):
-        raise InputError(f"{path}: an image of another format ({type(file).__name__}), expected NIfTI")
-    return file
-
-
-def _shape(file: Any, path: Path) -> tuple[int, ...]:
-    shape = tuple(int(n) for n in file.shape)
-    if not shape or min(shape) < 1:
-        raise InputError(f"{path}: empty, shape {shape}, expected at least one voxel")
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    if len(shape) != 3:
-        raise InputError(f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume (one file a channel)")
-    return shape
-
-
-def _array(file: Any, path: Path) -> NDArray[Any]:
-    shape = _shape(file, path)
-    try:
-        array = np.asarray(file.dataobj)
-    except (OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError) as error:
-        raise InputError(f"{path}: cut short or damaged ({_short(error)}), expected {shape} voxels") from None
+def _numeric(volume: Volume) -> NDArray[Any]:
+    array = volume.array
     if array.dtype.kind not in "iufb":
-        raise InputError(f"{path}: voxels of type {array.dtype}, expected numbers")
-    return array.reshape(shape)
+        raise InputError(f"{volume.path}: voxels of type {array.dtype}, expected numbers")
+    if array.size == 0:
+        raise InputError(f"{volume.path}: empty, shape {array.shape}, expected at least one voxel")
+    return array
 
 
-def _geometry(file: Any, path: Path) -> Geometry:
-    zooms = tuple(float(z) for z in file.header.get_zooms()[:3])
-    zooms = (*zooms, *(1.0,) * (3 - len(zooms)))
-    if not all(np.isfinite(z) and z > 0 for z in zooms):
-        raise InputError(f"{path}: voxel size {_numbers(zooms)}, expected positive mm (pixdim)")
-    columns = np.asarray(file.affine, dtype=np.float64)[:3, :3]
-    lengths = np.linalg.norm(columns, axis=0)
-    direction = columns / lengths if (lengths > 0).all() else np.eye(3)
-    return Geometry((zooms[0], zooms[1], zooms[2]), direction, np.asarray(file.affine, dtype=np.float64)[:3, 3])
-
-
-def _write(path: Path, array: NDArray[Any], like: Volume) -> None:
-    header = like.header.copy()
-    header.set_data_dtype(array.dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_max"] = header["cal_min"] = 0
-    zooms = header.get_zooms()[:3]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # No affine is given, so nibabel keeps both forms and their codes as the header has them.
-        image = nib.Nifti1Image(array, None, header)
-        image.header.set_zooms((*zooms, *(1.0,) * (array.ndim - len(zooms)))[: array.ndim])
-    with atomic_path(path) as temporary:
-        nib.save(image, temporary)
-
-
-def _numbers(values: Any) -> str:
-    return "(" + ", ".join(f"{float(value):.4g}" for value in values) + ")"
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+def _grey(colours: NDArray[Any], path: Path) -> NDArray[Any]:
+    """The one channel of a label saved as grey in RGB. Raises `InputError`, naming what was found, for true colours."""
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0]
+    found, counts = np.unique(colours.reshape(-1, colours.shape[-1]), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    named = [f"{tuple(found[index].tolist())} {counts[index]} times" for index in order[:COLOURS_NAMED]]
+    more = f" and {len(found) - COLOURS_NAMED} more" if len(found) > COLOURS_NAMED else ""
+    raise InputError(f"{path}: labels saved as colours: {', '.join(named)}{more}; expected one grey value a class")

@@ -21,7 +21,8 @@ from filelock import FileLock
 from pclmix.config import load_tree
 from pclmix.data.effort import Kind, thin_dataset
 from pclmix.data.folder import Case, Dataset, read_dataset, read_dense, read_scribble
-from pclmix.data.volume import read_label, require_same_grid, slice_axis, to_slices
+from pclmix.data.grid import onto_grid
+from pclmix.data.volume import read_label, slice_axis, to_slices
 from pclmix.errors import InputError
 from pclmix.evaluate import Evaluation, by_case, evaluate_case, summarise, to_json
 from pclmix.experiment.order import FAILED_NAME, ORDER_NAME, RESULT_NAME, RESULT_VERSION, Order, fail
@@ -126,8 +127,8 @@ def score(dataset: Dataset, cases: list[Case], predictions: Path) -> Evaluation:
     for case in cases:
         if case.id not in found:
             raise InputError(f"{predictions}: no prediction for {case.id}, expected {case.id}.nii.gz")
-        truth, ours = read_dense(dataset, case), read_label(found[case.id])
-        require_same_grid(truth, ours)
+        truth = read_dense(dataset, case)
+        ours = onto_grid(truth, read_label(found[case.id]))
         unknown = set(ours.array.ravel().tolist()) - set(dataset.classes.values())
         if unknown:
             raise InputError(f"{found[case.id]}: label {min(unknown)}, expected 0-{max(dataset.classes.values())}")

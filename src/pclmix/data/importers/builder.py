@@ -7,12 +7,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pclmix.data.folder import write_dataset_json
-from pclmix.data.volume import Volume, nifti_stem, read_geometry, read_label, write_label
+from pclmix.data.formats.listing import entries
+from pclmix.data.volume import (
+    Volume,
+    nifti_stem,
+    read_geometry,
+    read_label,
+    read_stored,
+    spacing_warning,
+    write_array,
+    write_label,
+)
 from pclmix.errors import InputError
 
 HEART = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
@@ -34,20 +45,38 @@ class Builder:
     patients: dict[str, str] = field(default_factory=dict)
     val_cases: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    told_of_spacing: bool = False
 
     def add_image(self, case: str, patient: str, channels: list[Path]) -> None:
-        """Copy a case's channels; the first one is opened, so that a damaged file is named at once."""
+        """Add a case's channels: NIfTI is copied, its header opened so that a damaged file is named at once; what else
+        there is, is converted, an RGB image to three channels."""
         if case in self.patients:
             raise InputError(f"{channels[0]}: two images for case {case}, expected one")
         self.patients[case] = patient
-        for index, path in enumerate(channels):
-            read_geometry(path)
-            _place(path, self.root / "imagesTr" / f"{case}_{index:04d}.nii.gz")
+        count = 0
+        for path in channels:
+            if nifti_stem(path) is not None:
+                read_geometry(path)
+                _place(path, self._channel(case, count))
+                count += 1
+                continue
+            volumes = read_stored(path)
+            if not self.told_of_spacing and (warning := spacing_warning(volumes)):
+                self.warnings.append(warning)
+                self.told_of_spacing = True
+            for volume in volumes:
+                write_array(self._channel(case, count), _storable(volume.array), volume, {})
+                count += 1
 
     def add_label(self, case: str, path: Path, *, dense: bool) -> None:
-        """Copy a label file as it is."""
+        """Copy a label file as it is, or convert it."""
+        target = self.root / ("labelsTr_dense" if dense else "labelsTr") / f"{case}.nii.gz"
+        if nifti_stem(path) is None:
+            label = read_label(path)
+            write_label(target, label.array, label)
+            return
         read_geometry(path)
-        _place(path, self.root / ("labelsTr_dense" if dense else "labelsTr") / f"{case}.nii.gz")
+        _place(path, target)
 
     def without_scribble(self, image: Path, *, dense: bool) -> None:
         """Warn of what becomes of a case that has no scribble; `dense`: it has a dense label."""
@@ -57,6 +86,9 @@ class Builder:
     def add_mapped_label(self, case: str, label: Volume, array: NDArray[np.uint8]) -> None:
         """Write a scribble whose values had to be changed."""
         write_label(self.root / "labelsTr" / f"{case}.nii.gz", array, label)
+
+    def _channel(self, case: str, index: int) -> Path:
+        return self.root / "imagesTr" / f"{case}_{index:04d}.nii.gz"
 
 
 @contextmanager
@@ -100,7 +132,8 @@ def _move_content(source: Path, target: Path) -> None:
 
 
 def files_below(folder: Path) -> dict[Path, str]:
-    """All NIfTI files in and below a folder, links followed, with their stems, sorted.
+    """All images and labels in and below a folder, links followed, with their stems, sorted; a DICOM series is the
+    folder it lies in.
 
     Raises `InputError` where a folder is missing or cannot be read, so that nothing is left out without a word.
     """
@@ -115,8 +148,7 @@ def files_below(folder: Path) -> dict[Path, str]:
             folders.clear()
             continue
         seen.add(real)
-        paths = [Path(place, name) for name in names]
-        found |= {path: stem for path in paths if (stem := nifti_stem(path)) is not None}
+        found |= entries(Path(place), names)
     return dict(sorted(found.items()))
 
 
@@ -144,6 +176,13 @@ def has_known_values(path: Path, highest: int) -> None:
     if values.min() < 0 or values.max() > highest:
         wrong = values[(values < 0) | (values > highest)][0]
         raise InputError(f"{path}: label {wrong}, expected 0-{highest}")
+
+
+def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    """An array in a type that NIfTI readers know: 64-bit integers and half floats become float64 and float32."""
+    if array.dtype in (np.int64, np.uint64):
+        return array.astype(np.float64)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _place(source: Path, target: Path) -> None:

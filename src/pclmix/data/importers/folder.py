@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pclmix.data.grid import onto_grid
 from pclmix.data.importers.builder import ImportReport, building, files_below
-from pclmix.data.volume import by_channel, read_image, read_label, require_same_grid
+from pclmix.data.importers.segments import by_name
+from pclmix.data.volume import by_channel, count_channels, read_label, read_stored
 from pclmix.errors import InputError
 
 
@@ -36,14 +38,18 @@ def import_folder(
     background: int | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
-    """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names.
+    """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names, of any
+    format that is read; an RGB image is three channels.
 
+    A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
+    value (see `by_name`).
     Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
     of that name. Raises `InputError` naming the values found where one of them is left without a meaning.
     """
     images, labels = Path(images), Path(labels)
     foreground = {name: value for name, value in classes.items() if name != "background"}
     background = classes.get("background", background)
+    named = foreground if background is None else foreground | {"background": background}
     if not foreground:
         raise InputError("--classes: no class but background, expected at least one structure")
     meanings = {value: index for index, value in enumerate(foreground.values(), start=1)}
@@ -58,18 +64,20 @@ def import_folder(
     for path, stem in files_below(labels).items():
         case = _case_of_label(stem, cases)
         if case is None:
-            raise InputError(f"{path}: a label without its image, expected {stem}.nii.gz in {images}")
+            raise InputError(f"{path}: a label without its image, expected an image named {stem} in {images}")
         if case in scribbles:
             raise InputError(f"{path}: two label files for one case, the other is {scribbles[case]}, expected one")
         scribbles[case] = path
     if not scribbles:
-        raise InputError(f"{labels}: no label file, expected CASE.nii.gz named like the images")
-    counts = _count_values(scribbles)
+        raise InputError(f"{labels}: no label file, expected label files named like the images")
+    counts = _count_values(scribbles, named)
     _require_meanings(counts, meanings, unlabelled, background, labels)
-    channels = max(len(files) for files in cases.values())
+    channels = {case: count_channels(files.values()) for case, files in cases.items()}
+    highest = max(channels.values())
     report = ImportReport()
     names = {"background": 0, **{name: index for index, name in enumerate(foreground, start=1)}}
-    channel_names = tuple(f"channel{index}" for index in range(channels))
+    is_colour = highest == 3 and all(len(files) == 1 for files in cases.values())
+    channel_names = ("R", "G", "B") if is_colour else tuple(f"channel{index}" for index in range(highest))
     with building(Path(out), Path(out).name, names, channel_names, report, overwrite) as builder:
         builder.warnings.append("each case counts as a patient of its own; edit `patients` in dataset.json if not so")
         if background is None or background not in counts:
@@ -77,15 +85,15 @@ def import_folder(
         if unlabelled is None or unlabelled not in counts:
             builder.warnings.append(f"{labels}: no pixel is unlabelled; are these dense labels rather than scribbles?")
         for case, files in sorted(cases.items()):
-            if sorted(files) != list(range(channels)):
+            if channels[case] != highest or sorted(files) != list(range(len(files))):
                 first = next(iter(files.values()))
-                raise InputError(f"{first}: channels {sorted(files)} of this case, expected 0-{channels - 1}")
-            builder.add_image(case, case, [files[index] for index in range(channels)])
+                found = f"channels {sorted(files)}" if len(files) == channels[case] else f"{channels[case]} channels"
+                raise InputError(f"{first}: {found} of this case, expected 0-{highest - 1}")
+            builder.add_image(case, case, [files[index] for index in sorted(files)])
             if case not in scribbles:
                 builder.without_scribble(files[0], dense=False)
                 continue
-            label = read_label(scribbles[case])
-            require_same_grid(read_image(files[0]), label)
+            label = onto_grid(read_stored(files[0])[0], by_name(read_label(scribbles[case]), named))
             mapped = np.zeros(label.array.shape, np.uint8)
             for value, index in meanings.items():
                 mapped[label.array == value] = index
@@ -99,10 +107,10 @@ def _case_of_label(stem: str, cases: Mapping[str, object]) -> str | None:
     return next((name for name in names if name in cases), None)
 
 
-def _count_values(files: dict[str, Path]) -> dict[int, int]:
+def _count_values(files: dict[str, Path], classes: dict[str, int]) -> dict[int, int]:
     counts: dict[int, int] = {}
     for path in files.values():
-        values, sizes = np.unique(read_label(path).array, return_counts=True)
+        values, sizes = np.unique(by_name(read_label(path), classes).array, return_counts=True)
         for value, size in zip(values.tolist(), sizes.tolist(), strict=True):
             counts[value] = counts.get(value, 0) + size
     return counts
