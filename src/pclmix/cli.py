@@ -288,6 +288,7 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Write CASE_uncertainty.nii.gz too, 0 certain to 1.")
     ] = False,
+    page: Annotated[bool, typer.Option(help="Leave a page, its pictures and CSV files beside the labels.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment images with a model; each label file has its image's own grid and header."""
@@ -300,6 +301,7 @@ def predict(
         largest_component=largest_component,
         save_probabilities=probabilities,
         save_uncertainty=uncertainty,
+        page=page,
     )
     for path in predict_files(model, paths[:-1], paths[-1], options, overwrite=overwrite):
         print(path)

@@ -55,6 +55,8 @@ class PredictOptions:
     largest_component: bool | None = None
     save_probabilities: bool = False
     save_uncertainty: bool = False
+    page: bool = True
+    """Whether the page, its pictures and the CSV files are left beside the labels (`overview`)."""
 
     def applied(self, plan: Plan) -> Plan:
         """The plan with these options in it."""
@@ -142,7 +144,7 @@ def predict_files(
     """Segment files and folders into `out`; yields each label file once it is written.
 
     CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz. A few cases are under way at once, each on
-    its share of the cores. When all are written, index.html and the CSV files beside it tell of them (`overview`).
+    its share of the cores. When all are written, a page and CSV files beside it tell of them (`overview`).
     Raises `InputError` before anything is written if an input does not fit the model.
     """
     loaded, plan = load_model(model)
@@ -153,7 +155,7 @@ def predict_files(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = for_inference(loaded, device)
 
-    def segment(name: str) -> tuple[Path, CaseFacts]:
+    def segment(name: str) -> tuple[Path, CaseFacts | None]:
         images = _read_case(cases[name])
         prediction = predict_volume(
             net,
@@ -163,7 +165,8 @@ def predict_files(
             probabilities=options.save_probabilities,
             uncertainty=options.save_uncertainty,
         )
-        return _write_case(out, name, prediction, images[0]), _seen(out, name, prediction, images[0], plan)
+        path = _write_case(out, name, prediction, images[0])
+        return path, _seen(out, name, prediction, images[0], plan) if options.page else None
 
     show = console is not None and console.is_terminal
     with case_threads(len(cases)) as pool, Progress(console=console, disable=not show, transient=True) as bar:
@@ -171,9 +174,10 @@ def predict_files(
         facts = []
         for job in bar.track(jobs, description="predicting"):
             path, of_case = job.result()
-            facts.append(of_case)
+            facts += [of_case] if of_case else []
             yield path
-    write_overview(out, facts, plan)
+    if options.page:
+        write_overview(out, facts, plan)
 
 
 def _spare_inputs(cases: dict[str, list[Path]], out: Path) -> None:
