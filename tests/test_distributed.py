@@ -106,8 +106,9 @@ def table(path):
 
 def test_two_processes_train_as_one_does(phantom, tmp_path, val):
     # Group norm knows no batch. The two differ by the order of sums in fp32 alone, which SGD passes on as it is
-    # (AdamW divides by the size of the gradient, and so magnifies the rounding of small ones).
-    special = ("network.norm=group", "optimizer.name=sgd", "optimizer.rate=0.03", "planner.batch=4")
+    # (AdamW divides by the size of the gradient, and so magnifies the rounding of small ones). At a larger rate single
+    # maxima of the pooling flip within twelve steps, and what follows is no rounding any more.
+    special = ("network.norm=group", "optimizer.name=sgd", "optimizer.rate=0.005", "planner.batch=4")
     arguments = ["train", phantom, "--out", tmp_path / "two", "--method", "pce", "--steps", "12", "--val-cases", val]
     process = start("-m", "pclmix", *arguments, "--devices", "2", *options(*special))
     settings = make_settings("cpu", (*TINY, *special))
@@ -183,8 +184,10 @@ def test_shares_end_to_end_are_the_batch(prepared, preset, world):
         batch, parts = whole.batch(step), [share.batch(step) for share in shares]
         for name in ("image", "scribble", "valid", "possible"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name)), name
-        for index in range(2):
-            assert torch.equal(torch.cat([part.origin[index] for part in parts]), batch.origin[index])
+        assert torch.equal(torch.cat([part.origin.slices for part in parts]), batch.origin.slices)
+        for name in batch.origin.geometry._fields:
+            geometries = torch.cat([getattr(part.origin.geometry, name) for part in parts])
+            assert torch.equal(geometries, getattr(batch.origin.geometry, name)), name
         assert torch.equal(shares[-1].plain_batch(step).image, whole.plain_batch(step).image)
 
 

@@ -217,6 +217,8 @@ def test_files_and_folders_give_a_label_file_a_case(model, tmp_path):
     assert {path.name for path in out.iterdir()} - set(names) == {"index.html", "summary.csv", "pictures"}
     assert {path.stem for path in (out / "pictures").iterdir()} == {name.split(".")[0] for name in names}
     assert (out / "summary.csv").read_text().count("\n") == 1 + 2 * len(names)
+    alone = list(predict_files(model, [single], tmp_path / "alone", PredictOptions(page=False)))
+    assert list((tmp_path / "alone").iterdir()) == alone
     net, plan = infer.load_model(model)
     for path, source in zip(written, [*sorted((tmp_path / "in").glob("*.gz")), single], strict=True):
         expected = predict_volume(net, plan, [read_image(source)], CPU).labels

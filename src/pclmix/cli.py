@@ -309,6 +309,7 @@ def predict(
             "SEG, for a DICOM series).",
         ),
     ] = None,
+    page: Annotated[bool, typer.Option(help="Leave a page, its pictures and CSV files beside the labels.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment images with a model; each label file has its image's own format, grid and header."""
@@ -322,6 +323,7 @@ def predict(
         save_probabilities=probabilities,
         save_uncertainty=uncertainty,
         format=output_format,
+        page=page,
     )
     for path in predict_files(model, paths[:-1], paths[-1], options, overwrite=overwrite, warn=_warn):
         print(path)

@@ -58,6 +58,8 @@ class PredictOptions:
     save_probabilities: bool = False
     save_uncertainty: bool = False
     format: str | None = None
+    page: bool = True
+    """Whether the page, its pictures and the CSV files are left beside the labels (`overview`)."""
 
     def applied(self, plan: Plan) -> Plan:
         """The plan with these options in it."""
@@ -147,7 +149,7 @@ def predict_files(
 
     CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz, and so do the other formats; a JPEG gives a
     PNG, a DICOM series a DICOM SEG. A few cases are under way at once, each on its share of the cores. When all are
-    written, index.html and the CSV files beside it tell of them (`overview`). `warn` is told, once, of images without a
+    written, a page and CSV files beside them tell of them (`overview`). `warn` is told, once, of images without a
     spacing. Raises `InputError` before anything is written if an input does not fit the model.
     """
     loaded, plan = load_model(model)
@@ -159,7 +161,7 @@ def predict_files(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = for_inference(loaded, device)
 
-    def segment(name: str) -> tuple[Path, CaseFacts, str | None]:
+    def segment(name: str) -> tuple[Path, CaseFacts | None, str | None]:
         images = _read_case(cases[name])
         prediction = predict_volume(
             net,
@@ -170,7 +172,8 @@ def predict_files(
             uncertainty=options.save_uncertainty,
         )
         path = _write_case(out, name, outputs[name], prediction, images[0], plan)
-        return path, _seen(out, name, prediction, images[0], plan), spacing_warning(images)
+        facts = _seen(out, name, prediction, images[0], plan) if options.page else None
+        return path, facts, spacing_warning(images)
 
     show = console is not None and console.is_terminal
     with case_threads(len(cases)) as pool, Progress(console=console, disable=not show, transient=True) as bar:
@@ -178,12 +181,13 @@ def predict_files(
         facts = []
         for job in bar.track(jobs, description="predicting"):
             path, of_case, warning = job.result()
-            facts.append(of_case)
+            facts += [of_case] if of_case else []
             if warning and warn:
                 warn(warning)
                 warn = None
             yield path
-    write_overview(out, facts, plan)
+    if options.page:
+        write_overview(out, facts, plan)
 
 
 def _output(path: Path, chosen: str | None) -> str:

@@ -100,7 +100,7 @@ def _trained(
     )
     images = [image for case in tested for image in case.images]
     scores = {}
-    for name, options in (("default", PredictOptions()), ("plain", PredictOptions(False, False))):
+    for name, options in (("default", PredictOptions(page=False)), ("plain", PredictOptions(False, False, page=False))):
         predictions = folder / ("predictions" if name == "default" else "predictions_plain")
         for _ in predict_files(run, images, predictions, options, overwrite=True):
             pass
