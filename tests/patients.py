@@ -50,6 +50,13 @@ def synthetic(shape=(22, 18, 5)):
     return Patient(image, label, (1.5, 1.25, 8.0), direction, (-31.5, 12.25, 103.0))
 
 
+def like(volume):
+    """The patient of a volume that was read, its image as int16."""
+    image, place = np.ascontiguousarray(volume.array.astype(np.int16)), volume.geometry
+    flip = np.diag([-1, -1, 1])
+    return Patient(image, image, place.spacing, flip @ place.direction, tuple(flip @ place.origin))
+
+
 def nifti(path, patient, array):
     affine = np.diag([-1, -1, 1, 1]) @ patient.affine
     nib.save(nib.Nifti1Image(array, affine), path)

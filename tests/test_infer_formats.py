@@ -197,18 +197,14 @@ def test_a_real_patient(stub, real_data, tmp_path):
     """Thresholded, so that the labels are many and scattered."""
     stub(1, (1.5, 1.5))
     image = read_image(next((real_data / "acdc" / "training").rglob("patient021_frame01.nii.gz")))
-    direction = np.diag([-1, -1, 1]) @ image.geometry.direction
-    array, place = image.array.astype(np.int16), tuple(image.geometry.origin * [-1, -1, 1])
-    patient = patients.Patient(array, array, image.geometry.spacing, direction, place)
+    patient = patients.like(image)
     found = []
     for name, (write, expected) in INPUTS.items():
-        if name == "p1" and np.linalg.det(direction) < 0:
-            continue  # DICOM's slices lie along the normal, so they would come in the other order
         folder = tmp_path / f"in_{name}"
         folder.mkdir()
-        source = write(folder / name, patient, array)
+        source = write(folder / name, patient, patient.image)
         list(predict_files("stub", [source], tmp_path / f"out_{name}", PredictOptions()))
         found.append(read_label(tmp_path / f"out_{name}" / expected).array)
-    assert len(found) >= 6 and found[0].any()
+    assert found[0].any()
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])

@@ -85,6 +85,6 @@ def test_what_a_file_does_not_say_is_its_images():
 
 def test_a_sheared_grid_is_no_turned_one():
     affine = PATIENT.affine
-    affine[:3, 2] += affine[:3, 0]
+    affine[:3, 2] = 8 * (PATIENT.direction @ [0.6, 0, 0.8])
     with pytest.raises(InputError, match="label: axis directions"):
         onto_grid(volume(), volume(PATIENT.label, affine, name="label"))

@@ -84,7 +84,19 @@ def test_all_slices_in_one_file(series, tmp_path):
     mapping = hd.pm.RealWorldValueMapping("1", "as stored", codes.UCUM.NoUnits, (-2e4, 2e4), slope=1, intercept=0)
     frames = PATIENT.image.transpose(2, 1, 0).astype(np.float32)
     file = hd.pm.ParametricMap(
-        sources, frames, hd.UID(), 3, hd.UID(), 1, "maker", "model", "1", "0", False, [mapping], 0, 2000
+        sources,
+        frames,
+        hd.UID(),
+        3,
+        hd.UID(),
+        1,
+        "maker",
+        "model",
+        "1",
+        "0",
+        False,
+        [mapping],
+        voi_lut_transformations=[hd.VOILUTTransformation(0, 2000)],
     )
     (tmp_path / "whole").mkdir()
     file.save_as(tmp_path / "whole" / "frames.dcm")

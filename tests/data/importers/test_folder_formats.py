@@ -107,6 +107,18 @@ def test_background_strokes_may_be_a_segment(tmp_path):
     np.testing.assert_array_equal(array == 1, PATIENT.label == 2)
 
 
+def test_what_lies_round_a_segmentation_needs_a_meaning(tmp_path):
+    """Slicer saves the box round the strokes; here it is full, so that no 0 is in the file."""
+    images, labels = folders(tmp_path, label_name="")
+    patients.slicer(labels / "p1.seg.nrrd", PATIENT, np.ones((3, 4, 2), np.uint8), {"LV": 1})
+    with pytest.raises(InputError, match="value 0 has no meaning"):
+        import_folder(images, labels, tmp_path / "out", classes={"LV": 1})
+    import_folder(images, labels, tmp_path / "out", classes={"LV": 1}, unlabelled=0)
+    dataset = read_dataset(tmp_path / "out")
+    array = read_scribble(dataset, dataset.cases[0]).array
+    assert (array[:3, :4, :2] == 1).all() and (array == IGNORE).sum() == array.size - 24
+
+
 def pictures(tmp_path):
     """Two RGB cases and their grey labels."""
     for folder in ("images", "labels"):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
 from pclmix import __version__
-from pclmix.data.formats.enhanced import column_first
+from pclmix.data.formats.enhanced import column_first, highdicom_affine
 from pclmix.data.formats.reading import reading
 from pclmix.data.formats.segments import merged, require_names_once
-from pclmix.data.grid import Volume, from_lps_affine, lps_affine
+from pclmix.data.grid import Volume
 from pclmix.errors import InputError
 
 warnings.filterwarnings("ignore", module="highdicom")  # it objects to names of patients, which are not ours to mend
@@ -33,8 +33,7 @@ def read(path: Path) -> Volume:
         whole = file.get_volume(segment_numbers=numbers[:1])
         shape = whole.spatial_shape
         array = merged(shape, zip(names, numbers, _masks(file, numbers), strict=True), path)
-        geometry = from_lps_affine(column_first(whole.affine))
-    return Volume(array.transpose(2, 1, 0), geometry, path, None, dict(zip(names, numbers, strict=True)))
+    return Volume(*column_first(array, whole.affine), path, None, dict(zip(names, numbers, strict=True)))
 
 
 def _masks(file: Any, numbers: list[int]) -> Iterator[NDArray[np.bool_]]:
@@ -82,5 +81,6 @@ def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, i
 
 def _placed(pixels: NDArray[np.uint8], like: Volume, source: Any) -> Any:
     """The frames of one file lie in any order, so the array goes out with its own geometry."""
-    affine = column_first(lps_affine(like.geometry))
-    return hd.Volume(pixels, affine, "PATIENT", frame_of_reference_uid=source.FrameOfReferenceUID)
+    return hd.Volume(
+        pixels, highdicom_affine(like.geometry), "PATIENT", frame_of_reference_uid=source.FrameOfReferenceUID
+    )

@@ -16,9 +16,9 @@ from pclmix.errors import InputError
 
 def read(path: Path, *, label: bool) -> Volume:
     """Read a segmentation as a label. Raises `InputError` where segments overlap, or where an image is wanted."""
-    if not label:
-        raise InputError(f"{path}: a segmentation, expected an image")
     with reading(path, "a segmentation of 3D Slicer's"):
+        if not label:
+            raise InputError(f"{path}: a segmentation, expected an image")
         file = slicerio.read_segmentation(str(path))
         layers = np.asarray(file["voxels"])
         layers = layers[None] if layers.ndim == 3 else layers

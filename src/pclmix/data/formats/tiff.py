@@ -20,7 +20,16 @@ pages of some stacks."""
 MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "µm": 1e-3, "μm": 1e-3, "um": 1e-3, "micron": 1e-3, "nm": 1e-6}
 MILLIMETRES |= {"microns": 1e-3, "micrometer": 1e-3, "inch": 25.4, "\\u00b5m": 1e-3}
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
+
+class _Damage(logging.Handler):
+    """tifffile logs that pages or tags lie behind the end of a file and reads on without them; here it is an error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError(record.getMessage())
+
+
+logging.getLogger("tifffile").propagate = False
+logging.getLogger("tifffile").addHandler(_Damage(logging.ERROR))
 
 
 def read(path: Path, *, label: bool) -> Volume:

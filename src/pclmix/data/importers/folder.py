@@ -110,7 +110,10 @@ def _case_of_label(stem: str, cases: Mapping[str, object]) -> str | None:
 def _count_values(files: dict[str, Path], classes: dict[str, int]) -> dict[int, int]:
     counts: dict[int, int] = {}
     for path in files.values():
-        values, sizes = np.unique(by_name(read_label(path), classes).array, return_counts=True)
+        label = by_name(read_label(path), classes)
+        values, sizes = np.unique(label.array, return_counts=True)
+        if label.segments is not None:
+            counts.setdefault(0, 0)  # round the part of the image that it may cover
         for value, size in zip(values.tolist(), sizes.tolist(), strict=True):
             counts[value] = counts.get(value, 0) + size
     return counts
