@@ -97,7 +97,7 @@ def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
             case for case in facts if not sum(case.pixels)
         ],
         "no stroke on the background": [case for case in drawn if not case.pixels[0]],
-        "every voxel is annotated; is this a dense label rather than a scribble?": [
+        "every voxel is annotated, so its slices count as dense": [
             case for case in drawn if sum(case.pixels) == np.prod(case.shape)
         ],
     }
