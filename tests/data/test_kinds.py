@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from pclmix.config import Plan
+from pclmix.data.cache import build_cache, cache_folder
+from pclmix.data.folder import read_dataset
 from pclmix.data.kinds import kind_of
+from pclmix.errors import InputError
 from pclmix.labels import IGNORE
 
 
@@ -45,3 +49,19 @@ def test_the_rare_class_may_be_the_stroke():
     strokes[10:90:10, 10:90:10] = 1
     strokes[5, 5:12] = 0
     assert kind_of(strokes) == "scribble"
+
+
+def test_resampling_does_not_make_points_of_strokes(phantom):
+    dataset = read_dataset(phantom)
+    plan = Plan(
+        channels=("MR",), classes=dataset.classes, spacing=(12.0, 12.0), crop=(32, 32), batch=4, intensity=("zscore",)
+    )
+    for _ in range(2):  # found, then read again
+        cached = build_cache(dataset, dataset.cases, plan)
+        assert all(case.kinds == ("scribble",) * 8 for case in cached)
+    assert "point" in [kind_of(strokes) for case in cached for strokes in case.label]
+    path = cache_folder() / f"{cached[0].key}_kinds.json"
+    path.write_text("[")
+    with pytest.raises(InputError, match=r"kinds.json: damaged"):
+        build_cache(dataset, dataset.cases, plan)
+    path.unlink()

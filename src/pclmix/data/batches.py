@@ -17,7 +17,7 @@ from pclmix.config import AugmentSettings, Plan, TrainSettings
 from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp
 from pclmix.data.cache import CachedCase
 from pclmix.data.draws import CHANCE, CROPS, PLAIN, Pick, SliceRow, random_numbers
-from pclmix.data.kinds import KINDS, SliceKind, kind_of
+from pclmix.data.kinds import KINDS, SliceKind
 from pclmix.data.placing import CropChance, brought, crop_centre, foreground_pixels, overlap
 from pclmix.data.strokes import Ring, beyond, find_ring
 from pclmix.errors import InputError
@@ -112,9 +112,9 @@ class BatchSource:
         self.kinds: list[SliceKind] = ["unlabelled"] * len(self.slices)
         self.present = np.ones((len(self.slices), len(plan.classes)), bool)
         self.rings: list[Ring | None] = [None] * len(self.slices)
-        for place in range(annotated):
+        for place, (case, index) in enumerate(self.slices[:annotated]):
             strokes = np.asarray(self.strokes(place))
-            kind = self.kinds[place] = kind_of(strokes)
+            kind = self.kinds[place] = cases[case].kind(index)
             if plan.complete_strokes and kind != "point":
                 self.present[place, 1:] = np.bincount(strokes.ravel(), minlength=256)[1 : len(plan.classes)] > 0
             if plan.rings and kind == "scribble":

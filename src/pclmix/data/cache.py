@@ -19,8 +19,9 @@ from rich.progress import Progress
 
 from pclmix.config import Plan
 from pclmix.data.folder import Case, Dataset, read_dense, read_scribble
+from pclmix.data.kinds import SliceKind, kind_of
 from pclmix.data.resample import preprocess_image, preprocess_label
-from pclmix.data.volume import read_image, require_same_grid
+from pclmix.data.volume import read_geometry, read_image, require_same_grid, slice_axis, to_slices
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.labels import IGNORE
@@ -34,13 +35,19 @@ FIELDS = ("channels", "classes", "spacing", "slice_axis", "intensity", "clip", "
 class CachedCase:
     """`image`: (S, C, H, W) float16; `label`: (S, H, W) uint8, all IGNORE where the case has no scribble.
     `dense`: (S, H, W) uint8, the dense labels where they were asked for. All are memory-mapped. `key` names the content
-    that image and label were made of."""
+    that image and label were made of. `kinds`: of each slice in the pixels it was annotated in, since on coarser ones a
+    stroke may fall to pieces; empty where those are not known."""
 
     id: str
     key: str
     image: NDArray[np.float16]
     label: NDArray[np.uint8]
     dense: NDArray[np.uint8] | None = None
+    kinds: tuple[SliceKind, ...] = ()
+
+    def kind(self, index: int) -> SliceKind:
+        """The kind of a slice, by its resampled label where no other is known."""
+        return self.kinds[index] if self.kinds else kind_of(np.asarray(self.label[index]))
 
 
 def cache_folder() -> Path:
@@ -77,6 +84,10 @@ def build_cache(
             for _ in bar.track(made, total=len(missing), description="preprocessing"):
                 pass
         opened = [_open(case.id, key, *_paths(folder, key)) for case, key in zip(cases, keys, strict=True)]
+        labelled = {key: case for case, key in zip(cases, keys, strict=True) if case.label is not None}
+        found = pool.map(lambda key: _kinds(dataset, labelled[key], plan, folder / f"{key}_kinds.json"), labelled)
+        kinds = dict(zip(labelled, found, strict=True))
+        opened = [replace(one, kinds=kinds.get(one.key, ())) for one in opened]
         if dense:
             keys = list(pool.map(lambda case: hashes.key(_with_dense(dataset, case), settings), cases))
             hashes.save()
@@ -118,6 +129,19 @@ def _make(dataset: Dataset, case: Case, plan: Plan, image_path: Path, label_path
     for path, array in ((image_path, np.clip(slices, -6e4, 6e4).astype(np.float16)), (label_path, label)):
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, array)
+
+
+def _kinds(dataset: Dataset, case: Case, plan: Plan, path: Path) -> tuple[SliceKind, ...]:
+    """Kinds of a case's slices, read where an earlier run wrote them."""
+    if not path.exists():
+        shape, geometry = read_geometry(case.images[0])  # as the images are cut; headers of labels may differ a little
+        slices = to_slices(read_scribble(dataset, case).array, slice_axis(shape, geometry.spacing, plan.slice_axis))
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps([kind_of(part) for part in slices]), encoding="utf-8")
+    try:
+        return tuple(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it and run again") from None
 
 
 def _open(case: str, key: str, image_path: Path, label_path: Path) -> CachedCase:

@@ -97,7 +97,7 @@ def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
             case for case in facts if not sum(case.pixels)
         ],
         "no stroke on the background": [case for case in drawn if not case.pixels[0]],
-        "every voxel is annotated; is this a dense label rather than a scribble?": [
+        "every voxel is annotated, so its slices count as dense": [
             case for case in drawn if sum(case.pixels) == np.prod(case.shape)
         ],
     }
@@ -128,10 +128,9 @@ def render(report: CheckReport) -> Group:
         summary.add_row("slice distance, mm", _range(spacings[:, 0]))
         prints = Fingerprint(tuple(report.facts), unlabelled=tuple(report.unlabelled))
         rings, marked = (sum(counts) for counts in zip(*((f.rings, f.marked) for f in report.facts), strict=True))
-        complete = "yes" if prints.complete_strokes() else "no"
-        summary.add_row("a stroke on every structure of a scribbled slice", complete)
+        summary.add_row("a stroke on every structure of a slice", "yes" if prints.complete_strokes() else "no")
         told = "so nothing lies beyond it" if prints.ringed() else "too few to build on"
-        summary.add_row("background drawn round the structures", f"{rings} of {marked} scribbled slices, {told}")
+        summary.add_row("background drawn round the structures", f"{rings} of {marked} slices, {told}")
         parts.append(_kinds(prints))
         voxels = shapes.prod(axis=1).sum()
         pixels = np.array([facts.pixels for facts in report.facts])

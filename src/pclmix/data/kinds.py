@@ -4,6 +4,7 @@ Dense: all or nearly all of it. Point: small blobs alone; they say where a class
 anything between. Unlabelled: not a pixel, so nobody looked. One data set may hold all four.
 """
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -19,12 +20,9 @@ DENSE_SHARE = 0.95
 """A slice counts as dense from this share of annotated pixels on, since many leave a margin or a doubtful rim out."""
 
 POINT_SHARE = 0.02
-"""A blob is a point up to this share of the slice's shorter side, rows and columns alike: a click or a dab of a brush.
-A share, not mm, so that it holds for microscopes too. In ACDC's and MSCMR's 1,894 slices the longest stroke of every
-slice is six times as long and more."""
-
-POINT_PIXELS = 3
-"""And up to this many pixels in any slice, so that a click is one on coarse pixels as well."""
+"""A blob is a point if it is no longer, along rows and along columns, than this share of the slice's shorter side,
+rounded up, and a pixel: a click or a dab of a brush. A share, not mm, so that it holds for microscopes too. In ACDC and
+MSCMR the longest stroke of each of the 1,894 slices is at least four times as long."""
 
 
 def kind_of(strokes: NDArray[np.uint8]) -> SliceKind:
@@ -34,7 +32,7 @@ def kind_of(strokes: NDArray[np.uint8]) -> SliceKind:
         return "unlabelled"
     if annotated >= DENSE_SHARE * strokes.size:
         return "dense"
-    longest = max(POINT_PIXELS, POINT_SHARE * min(strokes.shape))
+    longest = math.ceil(POINT_SHARE * min(strokes.shape)) + 1
     counts = np.bincount(strokes.ravel(), minlength=256)[:IGNORE]
     drawn_most_first = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]  # the likeliest stroke
     for label in drawn_most_first:
