@@ -103,6 +103,13 @@ def demo(
     run_demo(claim_folder(out, overwrite=overwrite))
 
 
+def _require_none(problems: list[str]) -> None:
+    """Raise `InputError` with the first of the problems that a report has listed."""
+    if problems:
+        more = f" (and {len(problems) - 1} more, listed above)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+
+
 def _report_import(report: Any, out: Path) -> None:
     for line in report.warnings:
         _warn(line)
@@ -118,29 +125,44 @@ def import_folder(
     labels: Annotated[Path, typer.Argument(help="Folder of scribbles, named like the images.")],
     out: Annotated[Path, typer.Argument(help="The dataset folder to make.")],
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="NAME=V,...: the label value of each structure in your files. A segment of a .seg.nrrd or DICOM SEG "
-            "that is named like a class is that class, whatever its value."
+            help="NAME=V,...: the label value of each structure in your files (asked for at a terminal). A segment of "
+            "a .seg.nrrd or DICOM SEG that is named like a class is that class, whatever its value."
         ),
-    ],
+    ] = None,
     unlabelled: Annotated[int | None, typer.Option(help="The value that means: nobody looked here.")] = None,
     background: Annotated[int | None, typer.Option(help="The value of strokes drawn on the background.")] = None,
+    patients: Annotated[Path | None, typer.Option(help="CSV file with a line CASE,PATIENT each.")] = None,
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(help="Or a regular expression; its first group, found in a case's name, is the patient."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report, on stdout and in the folder OUT_report; no data set.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Anybody's images and scribbles."""
-    from pclmix.data.importers.folder import import_folder, parse_classes
+    """Anybody's images and scribbles, with a report of what was paired and what each value means."""
+    from pclmix.console import asker
+    from pclmix.data.importers.folder import PAGE, import_folder, inspect_folder, parse_classes
 
-    report = import_folder(
-        images,
-        labels,
-        out,
-        classes=parse_classes(classes),
-        unlabelled=unlabelled,
-        background=background,
-        overwrite=overwrite,
-    )
-    _report_import(report, out)
+    told: dict[str, Any] = {
+        "classes": None if classes is None else parse_classes(classes),
+        "unlabelled": unlabelled,
+        "background": background,
+        "patients": patients,
+        "patient_pattern": patient_pattern,
+    }
+    if dry_run:
+        found = inspect_folder(images, labels, out, **told)
+        print(found.text)
+        for path in found.files:
+            print(path)
+        _require_none(found.problems)
+        return
+    _report_import(import_folder(images, labels, out, **told, ask=asker(), overwrite=overwrite), out)
+    _say(f"{out / PAGE}: look whether pairs, values and strokes are right")
 
 
 @command(importers, "acdc")
@@ -190,9 +212,7 @@ def check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) ->
 
     report = check_dataset(read_dataset(dataset))
     stdout_console().print(render(report))
-    if report.problems:
-        more = f" (and {len(report.problems) - 1} more, listed above)" if len(report.problems) > 1 else ""
-        raise InputError(report.problems[0] + more)
+    _require_none(report.problems)
 
 
 @command(app, "scribble")

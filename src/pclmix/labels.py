@@ -11,6 +11,9 @@ PALETTE = (
 )  # fmt: skip
 """RGB 0-255 a class, background first; classes beyond the palette wrap round, never onto background."""
 
+BACKGROUND_STROKE = (70, 110, 160)
+"""RGB of strokes drawn on the background, among pixels that nobody annotated."""
+
 
 def colour(label: int) -> tuple[int, int, int]:
     """RGB (0-255) of a class index; grey for IGNORE."""

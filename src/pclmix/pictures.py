@@ -1,6 +1,7 @@
 """Pictures: what a method sees of a batch, and predictions beside their truth."""
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pclmix.files import atomic_path
-from pclmix.labels import IGNORE, colour
+from pclmix.labels import BACKGROUND_STROKE, IGNORE, colour
 
 Panel = NDArray[Any]
 
@@ -92,7 +93,7 @@ def overlay(image: Panel, labels: Panel, strength: float = 0.55) -> NDArray[np.f
     for label in np.unique(labels).tolist():
         if label == IGNORE or (label == 0 and not partial):
             continue
-        tint = np.array((70, 110, 160) if label == 0 else colour(label)) / 255
+        tint = np.array(BACKGROUND_STROKE if label == 0 else colour(label)) / 255
         place = labels == label
         share = 0.6 if label == 0 else (0.9 if partial else strength)
         out[place] = (1 - share) * out[place] + share * tint
@@ -102,4 +103,11 @@ def overlay(image: Panel, labels: Panel, strength: float = 0.55) -> NDArray[np.f
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically."""
     with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure).print_png(temporary)
+        temporary.write_bytes(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()

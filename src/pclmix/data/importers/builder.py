@@ -27,6 +27,8 @@ from pclmix.data.volume import (
 from pclmix.errors import InputError
 
 HEART = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
+UNLABELLED = "unlabelled: only methods that use such cases train on it (pclmix does)"
+"""What becomes of a case that nobody painted, in a warning."""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Builder:
 
     def without_scribble(self, image: Path, *, dense: bool) -> None:
         """Warn of what becomes of a case that has no scribble; `dense`: it has a dense label."""
-        fate = "not trained on" if dense else "unlabelled: only methods that use such cases train on it (pclmix does)"
+        fate = "not trained on" if dense else UNLABELLED
         self.warnings.append(f"{image}: no scribble, so it is {fate}")
 
     def add_mapped_label(self, case: str, label: Volume, array: NDArray[np.uint8]) -> None:

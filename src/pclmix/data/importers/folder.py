@@ -1,31 +1,46 @@
 """Anybody's images and scribbles. What 0 means is never guessed: painting tools and research data disagree on it."""
 
-import re
-from collections.abc import Mapping
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pclmix.data.grid import onto_grid
-from pclmix.data.importers.builder import ImportReport, building, files_below
-from pclmix.data.importers.segments import by_name
-from pclmix.data.volume import by_channel, count_channels, read_label, read_stored
+from pclmix.data.importers.builder import ImportReport, building
+from pclmix.data.importers.contact_sheet import draw_sheet
+from pclmix.data.importers.dialogue import Ask, ask_meanings
+from pclmix.data.importers.findings import (
+    TITLE,
+    find_warnings,
+    pair_blocks,
+    report_blocks,
+    shares,
+    sheet_blocks,
+)
+from pclmix.data.importers.meanings import Meanings, as_told
+from pclmix.data.importers.meanings import parse_classes as parse_classes
+from pclmix.data.importers.pairing import Pairing, find_pairs
+from pclmix.data.importers.patients import find_patients
+from pclmix.data.importers.survey import Survey, read_case, read_survey
 from pclmix.errors import InputError
+from pclmix.files import atomic_path
+from pclmix.pages import write_body
+from pclmix.pictures import png
+from pclmix.report.document import Block, to_html, to_markdown, write_text
+
+PAGE = "import_report.html"
+"""The report, in the data set, and in the folder of a dry run, where import_report.md and contact_sheet.png lie too."""
 
 
-def parse_classes(text: str) -> dict[str, int]:
-    """`RV=1,Myo=2` as name -> value in the user's files. Raises `InputError` for anything else."""
-    classes: dict[str, int] = {}
-    for part in text.split(","):
-        name, separator, value = part.strip().partition("=")
-        if not separator or not name or not re.fullmatch(r"\d+", value.strip()):
-            raise InputError(f"--classes {text}: found {part!r}, expected NAME=VALUE,NAME=VALUE")
-        if name.strip() == "ignore":
-            raise InputError(f"--classes {text}: `ignore` is no structure, expected --unlabelled {value.strip()}")
-        if name in classes or int(value) in classes.values():
-            raise InputError(f"--classes {text}: {part.strip()} stands twice, expected names and values once each")
-        classes[name.strip()] = int(value)
-    return classes
+@dataclass(frozen=True)
+class Inspection:
+    """What a dry run found. `text` is the report in Markdown, `files` are those it wrote."""
+
+    text: str
+    problems: list[str]
+    files: list[Path]
 
 
 def import_folder(
@@ -33,104 +48,125 @@ def import_folder(
     labels: Path,
     out: Path,
     *,
-    classes: dict[str, int],
+    classes: dict[str, int] | None = None,
     unlabelled: int | None = None,
     background: int | None = None,
+    patients: Path | None = None,
+    patient_pattern: str | None = None,
+    ask: Ask | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names, of any
-    format that is read; an RGB image is three channels.
+    format that is read; an RGB image is three channels. The report import_report.html goes into it.
 
     A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
     value (see `by_name`).
     Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
-    of that name. Raises `InputError` naming the values found where one of them is left without a meaning.
+    of that name. What is not said is asked for by `ask`, with a contact sheet beside `out`; without `ask` it raises
+    `InputError` naming the values found. `patients` is a CSV file, `patient_pattern` a regular expression (see
+    `find_patients`).
     """
-    images, labels = Path(images), Path(labels)
-    foreground = {name: value for name, value in classes.items() if name != "background"}
-    background = classes.get("background", background)
-    named = foreground if background is None else foreground | {"background": background}
-    if not foreground:
-        raise InputError("--classes: no class but background, expected at least one structure")
-    meanings = {value: index for index, value in enumerate(foreground.values(), start=1)}
-    ignore = len(foreground) + 1
-    for value, index, flag in ((background, 0, "--background"), (unlabelled, ignore, "--unlabelled")):
-        if value is not None and value in meanings:
-            raise InputError(f"{flag} {value}: this value has another meaning already, expected one meaning a value")
-        if value is not None:
-            meanings[value] = index
-    cases = by_channel(files_below(images))
-    scribbles: dict[str, Path] = {}
-    for path, stem in files_below(labels).items():
-        case = _case_of_label(stem, cases)
-        if case is None:
-            raise InputError(f"{path}: a label without its image, expected an image named {stem} in {images}")
-        if case in scribbles:
-            raise InputError(f"{path}: two label files for one case, the other is {scribbles[case]}, expected one")
-        scribbles[case] = path
-    if not scribbles:
-        raise InputError(f"{labels}: no label file, expected label files named like the images")
-    counts = _count_values(scribbles, named)
-    _require_meanings(counts, meanings, unlabelled, background, labels)
-    channels = {case: count_channels(files.values()) for case, files in cases.items()}
-    highest = max(channels.values())
+    out = Path(out)
+    if out.is_dir() and any(out.iterdir()) and not overwrite:  # before any question; `building` looks again
+        raise InputError(f"{out}: the output folder is not empty, expected an empty one (or --overwrite)")
+    told = as_told(classes, unlabelled, background)
+    pairing = find_pairs(Path(images), Path(labels))
+    by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
+    survey = read_survey(pairing, told)
+    if survey.problems:
+        more = f" (and {len(survey.problems) - 1} more, see --dry-run)" if len(survey.problems) > 1 else ""
+        raise InputError(survey.problems[0] + more)
+    meanings = _complete(told, pairing, survey, out, ask)
+    channels = ("R", "G", "B") if pairing.is_colour else tuple(f"channel{n}" for n in range(pairing.channels))
     report = ImportReport()
-    names = {"background": 0, **{name: index for index, name in enumerate(foreground, start=1)}}
-    is_colour = highest == 3 and all(len(files) == 1 for files in cases.values())
-    channel_names = ("R", "G", "B") if is_colour else tuple(f"channel{index}" for index in range(highest))
-    with building(Path(out), Path(out).name, names, channel_names, report, overwrite) as builder:
-        builder.warnings.append("each case counts as a patient of its own; edit `patients` in dataset.json if not so")
-        if background is None or background not in counts:
-            builder.warnings.append(f"{labels}: no stroke on the background, so a model has nothing to tell it from")
-        if unlabelled is None or unlabelled not in counts:
-            builder.warnings.append(f"{labels}: no pixel is unlabelled; are these dense labels rather than scribbles?")
-        for case, files in sorted(cases.items()):
-            if channels[case] != highest or sorted(files) != list(range(len(files))):
-                first = next(iter(files.values()))
-                found = f"channels {sorted(files)}" if len(files) == channels[case] else f"{channels[case]} channels"
-                raise InputError(f"{first}: {found} of this case, expected 0-{highest - 1}")
-            builder.add_image(case, case, [files[index] for index in sorted(files)])
-            if case not in scribbles:
-                builder.without_scribble(files[0], dense=False)
-                continue
-            label = onto_grid(read_stored(files[0])[0], by_name(read_label(scribbles[case]), named))
+    with building(out, out.name, meanings.classes, channels, report, overwrite) as builder:
+        builder.warnings += find_warnings(pairing, survey, meanings, by_case)
+        for pair in pairing.pairs:
+            builder.add_image(pair.case, by_case[pair.case], list(pair.images))
+        for pair, path in pairing.labelled:
+            label = read_case(survey, pair.case, path)
             mapped = np.zeros(label.array.shape, np.uint8)
-            for value, index in meanings.items():
+            for value, index in meanings.labels.items():
                 mapped[label.array == value] = index
-            builder.add_mapped_label(case, label, mapped)
+            builder.add_mapped_label(pair.case, label, mapped)
+        sheet = png(draw_sheet(survey.shown, meanings, survey.by_size))
+        blocks = report_blocks(pairing, survey, meanings, by_case, builder.warnings)
+        _write_page(builder.root / PAGE, [*blocks, *sheet_blocks(_embedded(sheet)), *pair_blocks(pairing, by_case)])
     return report
 
 
-def _case_of_label(stem: str, cases: Mapping[str, object]) -> str | None:
-    """The case a label file belongs to: by its name as it is, else without an ending that says it is a label."""
-    names = (stem, re.sub(r"_0000$", "", stem), re.sub(r"_(label|labels|seg|scribble|scribbles)$", "", stem))
-    return next((name for name in names if name in cases), None)
+def inspect_folder(
+    images: Path,
+    labels: Path,
+    out: Path,
+    *,
+    classes: dict[str, int] | None = None,
+    unlabelled: int | None = None,
+    background: int | None = None,
+    patients: Path | None = None,
+    patient_pattern: str | None = None,
+) -> Inspection:
+    """What `import_folder` would find, and all that is wrong, without a data set: the report and the contact sheet go
+    into the folder OUT_report beside `out`, where those of an earlier look are replaced. No meaning need be said."""
+    told = as_told(classes, unlabelled, background)
+    pairing = find_pairs(Path(images), Path(labels))
+    by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
+    survey = read_survey(pairing, told)
+    blocks = report_blocks(pairing, survey, told, by_case, find_warnings(pairing, survey, told, by_case))
+    place = _beside(out, "_report")
+    pairs, files, shown, embedded = pair_blocks(pairing, by_case), [], [], []
+    if survey.shown:
+        sheet = png(draw_sheet(survey.shown, told, survey.by_size))
+        files.append(_write_bytes(place / "contact_sheet.png", sheet))
+        shown, embedded = sheet_blocks("contact_sheet.png"), sheet_blocks(_embedded(sheet))
+    _write_page(place / PAGE, [*blocks, *embedded, *pairs])
+    files += [place / PAGE, write_text(place / "import_report.md", to_markdown(TITLE, [*blocks, *shown, *pairs]))]
+    return Inspection(to_markdown(TITLE, [*blocks, *pairs]), survey.problems, files)
 
 
-def _count_values(files: dict[str, Path], classes: dict[str, int]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for path in files.values():
-        label = by_name(read_label(path), classes)
-        values, sizes = np.unique(label.array, return_counts=True)
-        if label.segments is not None:
-            counts.setdefault(0, 0)  # round the part of the image that it may cover
-        for value, size in zip(values.tolist(), sizes.tolist(), strict=True):
-            counts[value] = counts.get(value, 0) + size
-    return counts
-
-
-def _require_meanings(
-    counts: dict[int, int], meanings: dict[int, int], unlabelled: int | None, background: int | None, labels: Path
-) -> None:
-    unknown = [value for value in counts if value not in meanings]
+def _complete(told: Meanings, pairing: Pairing, survey: Survey, out: Path, ask: Ask | None) -> Meanings:
+    """The meanings of all values that occur, asked for where they are not told. Raises `InputError` without `ask`."""
+    unknown = [facts.value for facts in survey.values if told.of(facts.value) is None]
+    if told.structures and not unknown:
+        return told
+    found = f"shares of the voxels: {shares(survey)}"
     if not unknown:
-        return
-    total = sum(counts.values())
-    shares = ", ".join(f"{value}: {size / total:.2%}" for value, size in sorted(counts.items()))
-    missing = [
-        flag for flag, value in (("--unlabelled", unlabelled), ("--background", background)) if value is None
-    ] or ["--classes"]
+        raise InputError(f"{pairing.labels}: no value is a structure ({found}), expected one in --classes NAME=V,...")
+    if ask is not None:
+        sheet = _beside(out, "_contact_sheet.png")
+        _write_bytes(sheet, png(draw_sheet(survey.shown, told, survey.by_size)))
+        meanings = ask_meanings(told, survey, sheet, ask)
+        sheet.unlink(missing_ok=True)  # the data set will hold one with the names; who stops at a question keeps this
+        return meanings
+    if not told.structures:
+        raise InputError(
+            f"--classes: not given, and there is no terminal to ask at; {pairing.labels} holds ({found}), expected "
+            "NAME=V,... for the structures among them (--dry-run draws them)"
+        )
+    free = (("--unlabelled", told.unlabelled), ("--background", told.background))
+    flags = " or ".join(flag for flag, value in free if value is None) or "--classes"
     raise InputError(
-        f"{labels}: value {unknown[0]} has no meaning (shares of the voxels: {shares}), "
-        f"expected {' or '.join(missing)} to say what it is"
+        f"{pairing.labels}: value {unknown[0]} has no meaning ({found}), expected {flags} to say what it is "
+        "(--dry-run draws it)"
     )
+
+
+def _beside(out: Path, ending: str) -> Path:
+    """A path beside `out`, so that `out` itself holds a whole data set or nothing."""
+    path = Path(os.path.abspath(out))
+    return path.with_name(path.name + ending)
+
+
+def _embedded(picture: bytes) -> str:
+    """A PNG as an address that holds the picture itself."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
+def _write_page(path: Path, blocks: Sequence[Block]) -> None:
+    write_body(path, TITLE, to_html(blocks))
+
+
+def _write_bytes(path: Path, content: bytes) -> Path:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path

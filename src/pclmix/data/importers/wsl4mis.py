@@ -1,6 +1,5 @@
 """The h5 layout that WSL4MIS and PCLMix readers expect. It holds no spacing, so the user gives it."""
 
-import csv
 import math
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pclmix.data.importers.builder import HEART, ImportReport, building
+from pclmix.data.importers.tables import csv_rows
 from pclmix.errors import InputError
 
 Spacing = tuple[float, float, float]
@@ -58,11 +58,8 @@ def _spacing_lookup(text: str) -> Any:
     path = Path(text)
     if not path.is_file():
         raise InputError(f"--spacing {text}: expected Z,Y,X in mm or a CSV file with a line CASE,Z,Y,X each")
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read ({error}), expected a CSV file with a line CASE,Z,Y,X each") from None
-    table = {row[0].strip(): _triple(row[1:]) for row in rows if len(row) >= 4}
+    rows = csv_rows(path, "a CSV file with a line CASE,Z,Y,X each")
+    table = {row[0]: _triple(row[1:]) for row in rows if len(row) >= 4}
 
     def find(case: str) -> Spacing:
         found = table.get(case)
