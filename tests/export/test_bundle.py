@@ -35,8 +35,8 @@ def run_bundle(root, images, labels):
 
 def require_same(found, expected):
     """Label files of the same names, voxels and headers."""
-    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in expected.iterdir())
-    for path in expected.iterdir():
+    assert sorted(path.name for path in found.glob("*.nii.gz")) == sorted(path.name for path in expected.glob("*.nii.gz"))
+    for path in expected.glob("*.nii.gz"):
         ours, theirs = nib.load(path), nib.load(found / path.name)
         np.testing.assert_array_equal(np.asarray(theirs.dataobj), np.asarray(ours.dataobj))
         assert ours.header == theirs.header
@@ -52,7 +52,7 @@ def test_the_labels_are_those_of_predict(bundle, model, images, tmp_path):
     result = run_bundle(bundle, images, tmp_path / "theirs")
     assert result.returncode == 0, result.stderr
     require_same(tmp_path / "theirs", tmp_path / "ours")
-    for path in (tmp_path / "ours").iterdir():
+    for path in (tmp_path / "ours").glob("*.nii.gz"):
         assert len(np.unique(np.asarray(nib.load(path).dataobj))) > 1
 
 

@@ -54,7 +54,7 @@ def test_its_largest_piece_is_ours(example, seed):
 def test_its_labels_are_those_of_predict(model, images, tmp_path, in_fp32, monkeypatch, capsys):
     list(predict_files(model, [images], tmp_path / "ours", PredictOptions()))
     exported = write_onnx(model, tmp_path / "m.onnx")
-    names = sorted(path.name for path in (tmp_path / "ours").iterdir())
+    names = sorted(path.name for path in (tmp_path / "ours").glob("*.nii.gz"))
     cases = [",".join(str(images / name.replace(".nii", f"_000{channel}.nii")) for channel in (0, 1)) for name in names]
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(exported), str(tmp_path / "theirs"), *cases])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
