@@ -53,6 +53,7 @@ def test_help_names_every_command():
         "scribble",
         "train",
         "predict",
+        "export",
         "evaluate",
         "methods",
         "experiment",
@@ -100,6 +101,8 @@ def test_from_scribbles_to_scores(phantom, tmp_path):
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [str(out / f"unseen{i:02d}.nii.gz") for i in (1, 2)]
     assert (out / "unseen01_uncertainty.nii.gz").exists()
+    result = invoke("export", run, tmp_path / "bundle", "--format", "bundle")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'bundle'}\n")
     result = invoke("evaluate", out, truth, "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv")
     assert result.exit_code == 0 and "2 cases" in result.stdout
     scores = json.loads((tmp_path / "s.json").read_text())
@@ -137,6 +140,9 @@ def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
         (("train", "DATA", "--out", "RUN", "--val-cases", "NOWHERE"), "nowhere: cannot read"),
         (("check", "NOWHERE"), "dataset.json: no such file"),
         (("predict", "NOWHERE", "DATA", "RUN"), "no such model"),
+        (("export", "NOWHERE", "RUN"), "found no suffix, expected a name that ends in .onnx"),
+        (("export", "NOWHERE", "RUN", "--format", "bundle"), "no such model"),
+        (("export", "NOWHERE", "RUN", "--format", "torch"), "expected onnx or bundle"),
         (("predict", "NOWHERE", "DATA"), "found one path after the model"),
         (("evaluate", "NOWHERE", "DATA"), "nowhere"),
         (("import", "folder", "NOWHERE", "NOWHERE", "RUN", "--classes", "a=1"), "nowhere"),

@@ -349,6 +349,25 @@ def predict(
         print(path)
 
 
+@command(app, "export")
+def export(
+    model: Annotated[str, typer.Argument(help="A run folder, a model file, or the name of a shipped model.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, OUT.onnx, or the folder of a bundle.")],
+    kind: Annotated[
+        str, typer.Option("--format", help="onnx: a file for onnxruntime; bundle: a folder that MONAI runs.")
+    ] = "onnx",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file, or what the folder holds.")] = False,
+) -> None:
+    """Write a model for programs that do not know pclmix; checked against PyTorch before it is handed over."""
+    if kind not in ("onnx", "bundle"):
+        raise InputError(f"--format {kind}: unknown format, expected onnx or bundle")
+    if kind == "onnx":
+        from pclmix.export.onnx_file import write_onnx as write
+    else:
+        from pclmix.export.bundle import write_bundle as write
+    print(write(model, out, overwrite=overwrite))
+
+
 @command(app, "evaluate")
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted label files.")],

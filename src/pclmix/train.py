@@ -6,12 +6,14 @@ Every random draw of step t comes from generators seeded by (seed, t), so the st
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from types import ModuleType
+from typing import Any, cast
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -259,3 +261,18 @@ def _picture(run: Path, session: Session, batch: Batch, progress: float) -> None
 
 def _data_key(cached: list[CachedCase]) -> str:
     return hashlib.sha256("\n".join(case.key for case in cached).encode()).hexdigest()[:16]
+
+
+class _Callable(ModuleType):
+    """This module, which is also what users call: `pclmix.train(dataset, out)` is `api.train`.
+
+    Importing a module puts it into its package under its name, in place of any function of that name.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from pclmix import api  # this module's user
+
+        return api.train(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

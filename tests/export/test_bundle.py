@@ -1,0 +1,114 @@
+"""A bundle gives the labels of `pclmix predict`, in a process that has MONAI and nibabel but no pclmix and no SciPy."""
+
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from pclmix.errors import InputError
+from pclmix.export.bundle import write_bundle
+from pclmix.export.bundle_scripts import segmentation
+from pclmix.infer import PredictOptions, predict_files
+from pclmix.model_file import save_model
+from pclmix.network.dual import segmentation_net
+from pclmix.postprocess import keep_largest_component
+
+RUN = """
+import sys
+for name in ("pclmix", "scipy", "skimage"):
+    sys.modules[name] = None
+from monai.bundle import run
+root, images, labels = sys.argv[1:]
+run(config_file=root + "/configs/inference.json", bundle_root=root, dataset_dir=images, output_dir=labels)
+"""
+
+
+def run_bundle(root, images, labels):
+    """What `python -m monai.bundle run` does, without the command-line reader it needs."""
+    made = [sys.executable, "-c", RUN, str(root), str(images), str(labels)]
+    return subprocess.run(made, capture_output=True, text=True, timeout=300)
+
+
+def require_same(found, expected):
+    """Label files of the same names, voxels and headers."""
+    assert sorted(path.name for path in found.glob("*.nii.gz")) == sorted(path.name for path in expected.glob("*.nii.gz"))
+    for path in expected.glob("*.nii.gz"):
+        ours, theirs = nib.load(path), nib.load(found / path.name)
+        np.testing.assert_array_equal(np.asarray(theirs.dataobj), np.asarray(ours.dataobj))
+        assert ours.header == theirs.header
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
+    return write_bundle(model, tmp_path_factory.mktemp("bundle") / "made")
+
+
+def test_the_labels_are_those_of_predict(bundle, model, images, tmp_path):
+    list(predict_files(model, [images], tmp_path / "ours", PredictOptions()))
+    result = run_bundle(bundle, images, tmp_path / "theirs")
+    assert result.returncode == 0, result.stderr
+    require_same(tmp_path / "theirs", tmp_path / "ours")
+    for path in (tmp_path / "ours").glob("*.nii.gz"):
+        assert len(np.unique(np.asarray(nib.load(path).dataobj))) > 1
+
+
+@pytest.mark.real_data
+def test_the_labels_are_those_of_predict_on_real_images(real_data, plan, tmp_path):
+    """Untrained weights: what counts is that spacing, resampling and grid are the same."""
+    one = plan.model_copy(update={"channels": ("MR",), "intensity": ("zscore",), "mirror": False})
+    torch.manual_seed(1)
+    save_model(tmp_path / "m.safetensors", segmentation_net(one), one)
+    (tmp_path / "in").mkdir()
+    for number in (21, 40):
+        source = real_data / "acdc" / "training" / f"patient{number:03d}" / f"patient{number:03d}_frame01.nii.gz"
+        (tmp_path / "in" / source.name).symlink_to(source)
+    list(predict_files(tmp_path / "m.safetensors", [tmp_path / "in"], tmp_path / "ours", PredictOptions()))
+    result = run_bundle(write_bundle(tmp_path / "m.safetensors", tmp_path / "b"), tmp_path / "in", tmp_path / "theirs")
+    assert result.returncode == 0, result.stderr
+    require_same(tmp_path / "theirs", tmp_path / "ours")
+
+
+def test_metadata_name_channels_classes_and_versions(bundle):
+    meta = json.loads((bundle / "configs" / "metadata.json").read_text())
+    data = meta["network_data_format"]
+    assert data["inputs"]["image"]["channel_def"] == {"0": "MR", "1": "CT"}
+    assert data["outputs"]["probabilities"]["channel_def"] == {"0": "background", "1": "a", "2": "b"}
+    for name in ("version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"):
+        assert meta[name]
+
+
+def test_a_full_folder_is_refused(model, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        write_bundle(model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_piece_is_the_one_that_predict_keeps(seed):
+    mask = np.random.default_rng(seed).random((4, 17, 15)) < 0.12
+    kept = segmentation.largest_piece(torch.from_numpy(mask)).numpy()
+    np.testing.assert_array_equal(kept, keep_largest_component(mask.astype(np.uint8), ((1,),)) > 0)
+
+
+def test_of_equal_pieces_the_first_is_kept_and_of_none_none():
+    mask = torch.zeros(1, 3, 7, dtype=torch.bool)
+    assert not segmentation.largest_piece(mask).any()
+    mask[0, 0, 4:] = mask[0, 2, :3] = True
+    assert segmentation.largest_piece(mask).nonzero()[:, 1].tolist() == [0, 0, 0]
+
+
+def test_cases_are_found_as_predict_finds_them(tmp_path):
+    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "scan_0003.nii", ".hidden.nii", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"scan_0003.nii: case scan_0003 has 1 channel\(s\), expected 2"):
+        segmentation.find_cases(tmp_path, 2)
+    (tmp_path / "scan_0003.nii").unlink()
+    files = [str(tmp_path / f"a_000{channel}.nii.gz") for channel in range(2)]
+    assert segmentation.find_cases(tmp_path, 2) == [{"case": "a", "image": files}]
+    with pytest.raises(ValueError, match="no .nii.gz or .nii file"):
+        segmentation.find_cases(tmp_path / "..", 1)
