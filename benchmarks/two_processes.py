@@ -2,8 +2,8 @@
 
 Both are `pclmix train` as a user starts it, on the same data, with the same global batch and OMP_NUM_THREADS=1; the
 run of `--devices 2` (Fabric, gloo) may use two cores of this machine, the other one. A figure is the median of
-`steps_per_second` in the run's log.csv but for its first row, where both still start up, as seconds a sample. Nothing is
-drawn on the way: in a run of hours ten pictures are nothing, in one of fifty steps they were a tenth of the time.
+`steps_per_second` in the run's log.csv but for its first row, where both still start up, as seconds a sample. Nothing
+is drawn on the way: in a run of hours ten pictures are nothing, in one of fifty steps they were a tenth of the time.
 """
 
 import csv
