@@ -252,6 +252,7 @@ def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iter
         return False
 
     def work() -> None:
+        torch.get_num_threads()  # a thread that has never asked takes, at its first large tensor, what another set last
         torch.set_num_threads(1)  # of this thread, and of threads begun from now on
         alone.set()
         try:
