@@ -1,8 +1,6 @@
 """A bundle gives the labels of `pclmix predict`, in a process that has MONAI and nibabel but no pclmix and no SciPy."""
 
 import json
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -13,34 +11,8 @@ from pclmix.errors import InputError
 from pclmix.export.bundle import write_bundle
 from pclmix.export.bundle_scripts import segmentation
 from pclmix.infer import PredictOptions, predict_files
-from pclmix.model_file import save_model
-from pclmix.network.dual import segmentation_net
 from pclmix.postprocess import keep_largest_component
-
-RUN = """
-import sys
-for name in ("pclmix", "scipy", "skimage"):
-    sys.modules[name] = None
-from monai.bundle import run
-root, images, labels = sys.argv[1:]
-run(config_file=root + "/configs/inference.json", bundle_root=root, dataset_dir=images, output_dir=labels)
-"""
-
-
-def run_bundle(root, images, labels):
-    """What `python -m monai.bundle run` does, without the command-line reader it needs."""
-    made = [sys.executable, "-c", RUN, str(root), str(images), str(labels)]
-    return subprocess.run(made, capture_output=True, text=True, timeout=300)
-
-
-def require_same(found, expected):
-    """Label files of the same names, voxels and headers."""
-    assert sorted(path.name for path in found.glob("*.nii.gz")) == sorted(path.name for path in expected.glob("*.nii.gz"))
-    for path in expected.glob("*.nii.gz"):
-        ours, theirs = nib.load(path), nib.load(found / path.name)
-        np.testing.assert_array_equal(np.asarray(theirs.dataobj), np.asarray(ours.dataobj))
-        assert ours.header == theirs.header
-
+from running_bundles import require_same, run_bundle
 
 @pytest.fixture(scope="module")
 def bundle(model, tmp_path_factory):
@@ -54,22 +26,6 @@ def test_the_labels_are_those_of_predict(bundle, model, images, tmp_path):
     require_same(tmp_path / "theirs", tmp_path / "ours")
     for path in (tmp_path / "ours").glob("*.nii.gz"):
         assert len(np.unique(np.asarray(nib.load(path).dataobj))) > 1
-
-
-@pytest.mark.real_data
-def test_the_labels_are_those_of_predict_on_real_images(real_data, plan, tmp_path):
-    """Untrained weights: what counts is that spacing, resampling and grid are the same."""
-    one = plan.model_copy(update={"channels": ("MR",), "intensity": ("zscore",), "mirror": False})
-    torch.manual_seed(1)
-    save_model(tmp_path / "m.safetensors", segmentation_net(one), one)
-    (tmp_path / "in").mkdir()
-    for number in (21, 40):
-        source = real_data / "acdc" / "training" / f"patient{number:03d}" / f"patient{number:03d}_frame01.nii.gz"
-        (tmp_path / "in" / source.name).symlink_to(source)
-    list(predict_files(tmp_path / "m.safetensors", [tmp_path / "in"], tmp_path / "ours", PredictOptions()))
-    result = run_bundle(write_bundle(tmp_path / "m.safetensors", tmp_path / "b"), tmp_path / "in", tmp_path / "theirs")
-    assert result.returncode == 0, result.stderr
-    require_same(tmp_path / "theirs", tmp_path / "ours")
 
 
 def test_metadata_name_channels_classes_and_versions(bundle):
