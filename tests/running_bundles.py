@@ -24,7 +24,8 @@ def run_bundle(root, images, labels):
 
 def require_same(found, expected):
     """Label files of the same names, voxels and headers."""
-    assert sorted(path.name for path in found.glob("*.nii.gz")) == sorted(path.name for path in expected.glob("*.nii.gz"))
+    names = [sorted(path.name for path in folder.glob("*.nii.gz")) for folder in (found, expected)]
+    assert names[0] == names[1]
     for path in expected.glob("*.nii.gz"):
         ours, theirs = nib.load(path), nib.load(found / path.name)
         np.testing.assert_array_equal(np.asarray(theirs.dataobj), np.asarray(ours.dataobj))

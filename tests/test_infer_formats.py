@@ -95,7 +95,7 @@ def test_another_format_on_request(stub, tmp_path, format):
 def test_maps_lie_beside_in_a_format_that_holds_fractions(stub, tmp_path):
     series = patients.series(tmp_path / "p1", PATIENT, PATIENT.image)
     scan = patients.itk(tmp_path / "p2.mha", PATIENT, PATIENT.image)
-    predict(tmp_path, series, scan, save_probabilities=True, save_uncertainty=True)
+    predict(tmp_path, series, scan, save_probabilities=True, save_uncertainty=True, page=False)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [
         "p1.dcm", "p1_probabilities.nii.gz", "p1_uncertainty.nii.gz",

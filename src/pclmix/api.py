@@ -116,8 +116,8 @@ def _channels(values: NDArray[np.generic]) -> NDArray[np.float32]:
     if values.dtype.kind not in "iufb" or values.ndim not in (2, 3, 4) or 0 in values.shape:
         known = "(slices, H, W), (C, slices, H, W) or (H, W)"
         raise InputError(f"array: {values.dtype} of shape {values.shape}, expected numbers, {known}")
-    values = values.astype(np.float32)
-    return values if values.ndim == 4 else values.reshape(1, *(1,) * (3 - values.ndim), *values.shape)
+    numbers = values.astype(np.float32)
+    return numbers if numbers.ndim == 4 else numbers.reshape(1, *(1,) * (3 - numbers.ndim), *numbers.shape)
 
 
 def _three(spacing: Sequence[float]) -> tuple[float, float, float]:

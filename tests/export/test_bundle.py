@@ -6,13 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from running_bundles import require_same, run_bundle
 
 from pclmix.errors import InputError
 from pclmix.export.bundle import write_bundle
 from pclmix.export.bundle_scripts import segmentation
 from pclmix.infer import PredictOptions, predict_files
 from pclmix.postprocess import keep_largest_component
-from running_bundles import require_same, run_bundle
+
 
 @pytest.fixture(scope="module")
 def bundle(model, tmp_path_factory):

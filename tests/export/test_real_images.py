@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from running_bundles import require_same, run_bundle
 
 import pclmix
 from pclmix.data.volume import read_image
@@ -15,7 +16,6 @@ from pclmix.export.bundle import write_bundle
 from pclmix.export.onnx_file import write_onnx
 from pclmix.infer import PredictOptions, predict_files, preprocess_image
 from pclmix.model_file import load_model
-from running_bundles import require_same, run_bundle
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "predict_onnx.py"
 MODEL = "acdc-scribble"

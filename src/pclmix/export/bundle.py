@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,24 @@ def write_bundle(model: str | Path, out: Path, *, overwrite: bool = False) -> Pa
             written = torch.jit.load(str(temporary))
         require_agreement(net, plan, written, str(out / "models" / "model.ts"))
     for source in sorted(SCRIPTS.glob("*.py")):
-        _write(out / "scripts" / source.name, lambda path, source=source: shutil.copyfile(source, path))
+        _write(out / "scripts" / source.name, partial(shutil.copyfile, source))
     texts = {
         "docs/README.md": _card(plan),
         "configs/metadata.json": json.dumps(_metadata(plan), indent=2),
         "configs/inference.json": json.dumps(_inference(plan), indent=2),
     }
     for name, text in texts.items():  # what is run comes last, so that a bundle that has it is whole
-        _write(out / name, lambda path, text=text: path.write_text(text + "\n", encoding="utf-8"))
+        _write(out / name, partial(_put_text, text))
     return out
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
     with atomic_path(path) as temporary:
         write(temporary)
+
+
+def _put_text(text: str, path: Path) -> None:
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _inference(plan: Plan) -> dict[str, Any]:

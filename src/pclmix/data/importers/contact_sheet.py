@@ -1,6 +1,6 @@
 """A contact sheet: a few slices of a few cases with the strokes in colour, to see pairing, orientation and colours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,8 @@ NOT_SAID = "not said yet"
 
 @dataclass(frozen=True)
 class Shown:
-    """A slice of a case: `image` (H, W), grey; `values` (H, W), those of the user's file; `aspect`: height of a pixel by
-    its width."""
+    """A slice of a case: `image` (H, W), grey; `values` (H, W), those of the user's file; `aspect`: height of a pixel
+    by its width."""
 
     title: str
     image: NDArray[np.float32]

@@ -42,8 +42,8 @@ def _ask_value(meanings: Meanings, facts: ValueFacts, survey: Survey, sheet: Pat
         while answer not in ("u", UNLABELLED, "b", BACKGROUND):
             answer = ask("Please answer u or b.").lower()
         return _with(meanings, UNLABELLED if answer.startswith("u") else BACKGROUND, 0)
-    free = [f"`{name}` for strokes on the background"] if meanings.background is None else []
-    free += [f"`{name}` for what nobody looked at"] if meanings.unlabelled is None else []
+    free = [f"`{BACKGROUND}` for strokes on the background"] if meanings.background is None else []
+    free += [f"`{UNLABELLED}` for what nobody looked at"] if meanings.unlabelled is None else []
     by_value = {value: name for name, value in survey.named.items()}
     proposal = by_value.get(facts.value, f"structure{facts.value}")
     question = f"{told}: the name of a structure{''.join(f', or {text}' for text in free)}. Enter for `{proposal}`:"

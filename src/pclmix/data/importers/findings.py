@@ -15,8 +15,8 @@ TITLE = "What was found in the images and labels"
 SHEET_TEXT = (
     "Up to 12 cases, up to 3 slices each, the strokes in colour. Check that strokes and structures belong together "
     "(pairing), that strokes lie on their structures and not mirrored or turned beside them (geometry), and that each "
-    "colour has the right name (values). Volumes are shown as radiologists do, the patient's right at the left; strokes "
-    "of large images are drawn broader than they are."
+    "colour has the right name (values). Volumes are shown as radiologists do, the patient's right at the left; "
+    "strokes of large images are drawn broader than they are."
 )
 
 

@@ -56,7 +56,7 @@ class Survey:
 
 
 def read_survey(pairing: Pairing, told: Meanings) -> Survey:
-    """Read all cases that have a label. What is wrong with a case is a problem, and the others are read all the same."""
+    """Read all cases that have a label. What is wrong with one is a problem, and the others are read all the same."""
     survey = Survey(named=dict(told.named), problems=list(pairing.problems))
     sheet = set(chosen_cases([pair.case for pair, _ in pairing.labelled]))
     for pair, path in pairing.labelled:

@@ -79,7 +79,7 @@ class ImageToSlices(Transform):
             raise ValueError(f"{data['files'][0]}: voxels are NaN or infinite, expected finite intensities")
         image = image.reshape(*image.shape, *(1,) * (4 - image.ndim))  # a single slice may be a 2-D file
         # pixdim as the file has it: MONAI reads the spacing from the affine, which is wrong in some public data.
-        zooms = nibabel.load(data["files"][0]).header.get_zooms()[:3]  # type: ignore[attr-defined]
+        zooms = nibabel.load(data["files"][0]).header.get_zooms()[:3]
         spacing = [float(zoom) for zoom in zooms] + [1.0] * (3 - len(zooms))
         shape = image.shape[1:]
         axis = max(range(3), key=lambda i: (shape[i] == 1, round(spacing[i], 4), i))
@@ -95,7 +95,8 @@ class ImageToSlices(Transform):
 
     def _normalised(self, channel: np.ndarray, index: int) -> np.ndarray:
         if self.intensity[index] == "ct":
-            channel = np.clip(channel, *self.clip[index])
+            low, high = self.clip[index]
+            channel = np.clip(channel, low, high)
             mean, deviation = self.statistics[index]
         else:
             mean, deviation = float(channel.mean(dtype=np.float64)), float(channel.std(dtype=np.float64))
