@@ -70,6 +70,6 @@ def test_arrays_give_the_labels_of_files(five, tmp_path):
     model, ours = pclmix.load(MODEL), predicted(five, tmp_path / "ours")
     for path in sorted(five.iterdir()):
         volume = read_image(path)
-        row, column, between = volume.spacing
+        row, column, between = volume.geometry.spacing
         labels = model.predict(np.moveaxis(volume.array, 2, 0), (between, row, column)).labels
         np.testing.assert_array_equal(np.moveaxis(labels, 0, 2), read_image(ours / path.name).array)
