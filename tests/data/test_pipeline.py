@@ -132,6 +132,13 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
     assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
 
 
+@pytest.mark.parametrize(("extent", "spacing"), [(40.0, 1.0), (100.0, 250 / 128), (180.0, 3.0)])
+def test_a_crop_shows_the_surroundings_but_no_more_than_the_slice(extent, spacing):
+    facts = CaseFacts("a", (9, 384, 384), (5.0, 1.0, 1.0), (10, 10), ((extent, extent),), (2, 2), (0, 0), 0, 9, {})
+    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
+    assert plan.spacing == pytest.approx((spacing, spacing), abs=1e-4) and plan.crop == (128, 128)
+
+
 @pytest.mark.parametrize(
     ("drawn", "gaps", "strokes", "complete"),
     [

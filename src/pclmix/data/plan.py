@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
@@ -10,7 +11,8 @@ from pclmix.data.folder import Dataset
 
 FIELD_OF_VIEW = 2.5
 """The crop should show at least this many times the extent of the annotated foreground: surroundings tell a structure
-from what looks like it elsewhere, and are worth more than fine pixels where the budget allows only one."""
+from what looks like it elsewhere, and are worth more than fine pixels where the budget allows only one. No more than
+the slice, though: where structures lie all over it, there is nothing round it to show."""
 
 ANISOTROPIC = 1.3
 """Row and column spacing are kept apart from this ratio on; below it one square pixel serves both."""
@@ -22,24 +24,24 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
 
     Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 2.5 times
-    the extent (95th percentile) of the annotated foreground. Crop: a square within the budget, no larger than the
+    the extent (95th percentile) of the annotated foreground, or than the slice if that is smaller. Crop: a square within the budget, no larger than the
     slices (95th percentile), a multiple of the coarsest stride. Depth: 5 levels, fewer while the coarsest feature would
     be under 4 pixels. Batch: the budget's.
     """
     budget = settings.planner
     square = math.isqrt(budget.pixels)
     sides = (budget.crop[0] or square, budget.crop[1] or square)
-    derived = _spacing(prints, sides)
+    sizes = np.array([case.shape[1:] for case in prints.cases]) * [case.spacing[1:] for case in prints.cases]
+    size = np.percentile(sizes, 95, axis=0)
+    derived = _spacing(prints, sides, size)
     spacing = (budget.spacing[0] or derived[0], budget.spacing[1] or derived[1])
     depth = budget.depth or 5
     while not budget.depth and depth > 3 and min(sides) // 2 ** (depth - 1) < 4:
         depth -= 1
     multiple = 32 if settings.network.encoder != "plain" else 2 ** (depth - 1)
-    sizes = np.array([case.shape[1:] for case in prints.cases]) * [case.spacing[1:] for case in prints.cases]
-    reach = np.percentile(sizes, 95, axis=0) / np.array(spacing)
     crop = tuple(
-        _rounded(fixed, multiple) if fixed else _crop_side(side, size, multiple)
-        for fixed, side, size in zip(budget.crop, sides, reach, strict=True)
+        _rounded(fixed, multiple) if fixed else _crop_side(side, pixels, multiple)
+        for fixed, side, pixels in zip(budget.crop, sides, size / np.array(spacing), strict=True)
     )
     intensity = intensity_rules(dataset, budget)
     return Plan(
@@ -60,12 +62,14 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     )
 
 
-def _spacing(prints: Fingerprint, sides: tuple[int, int]) -> tuple[float, float]:
+def _spacing(prints: Fingerprint, sides: tuple[int, int], size: NDArray[np.float64]) -> tuple[float, float]:
+    """Of rows and columns, mm; `size`: of the slices, mm."""
     rows, columns = np.median([case.spacing[1:] for case in prints.cases], axis=0)
     if max(rows, columns) / min(rows, columns) < ANISOTROPIC:
         rows = columns = math.sqrt(rows * columns)
     extents = [extent for case in prints.cases for extent in case.extents]
-    needed = FIELD_OF_VIEW * np.percentile(extents, 95, axis=0) / sides if extents else np.zeros(2)
+    view = np.minimum(FIELD_OF_VIEW * np.percentile(extents, 95, axis=0), size) if extents else np.zeros(2)
+    needed = view / sides
     coarser = max(1.0, needed[0] / rows, needed[1] / columns)
     return float(rows * coarser), float(columns * coarser)
 

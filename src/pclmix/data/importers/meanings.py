@@ -60,14 +60,14 @@ def parse_classes(text: str) -> dict[str, int]:
     """`RV=1,Myo=2` as name -> value in the user's files. Raises `InputError` for anything else."""
     classes: dict[str, int] = {}
     for part in text.split(","):
-        name, separator, value = part.strip().partition("=")
-        if not separator or not name or not re.fullmatch(r"\d+", value.strip()):
+        name, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or not name or not re.fullmatch(r"\d+", value):
             raise InputError(f"--classes {text}: found {part!r}, expected NAME=VALUE,NAME=VALUE")
-        if name.strip() == "ignore":
-            raise InputError(f"--classes {text}: `ignore` is no structure, expected --unlabelled {value.strip()}")
+        if name == "ignore":
+            raise InputError(f"--classes {text}: `ignore` is no structure, expected --unlabelled {value}")
         if name in classes or int(value) in classes.values():
             raise InputError(f"--classes {text}: {part.strip()} stands twice, expected names and values once each")
-        classes[name.strip()] = int(value)
+        classes[name] = int(value)
     return classes
 
 
