@@ -24,9 +24,9 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
 
     Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 2.5 times
-    the extent (95th percentile) of the annotated foreground, or than the slice if that is smaller. Crop: a square within the budget, no larger than the
-    slices (95th percentile), a multiple of the coarsest stride. Depth: 5 levels, fewer while the coarsest feature would
-    be under 4 pixels. Batch: the budget's.
+    the extent (95th percentile) of the annotated foreground, or than the slice if that is smaller.
+    Crop: a square within the budget, no larger than the slices (95th percentile), a multiple of the coarsest stride.
+    Depth: 5 levels, fewer while the coarsest feature would be under 4 pixels. Batch: the budget's.
     """
     budget = settings.planner
     square = math.isqrt(budget.pixels)
