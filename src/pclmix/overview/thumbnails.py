@@ -12,7 +12,7 @@ from pclmix.labels import colour
 from pclmix.metrics import bounding_box
 
 PLACES = (0.25, 0.5, 0.75)
-"""Slices that are shown, as fractions of the way from the first to the last slice with a structure."""
+"""Slices that are shown, as fractions of the way from the first to the last slice with a structure; each once."""
 
 HEIGHT = 200
 """Pixels of a thumbnail, rows and columns."""
@@ -31,9 +31,9 @@ def save_thumbnails(
     first, last = (found[0], found[-1]) if len(found) else (0, len(labels) - 1)
     rows, columns = _square(labels, spacing)
     low, high = np.percentile(image[:, rows, columns], [1, 99])
-    strip = np.full((HEIGHT, len(PLACES) * (HEIGHT + GAP) - GAP, 3), 255, np.uint8)
-    for index, place in enumerate(PLACES):
-        chosen = round(first + place * (last - first))
+    shown = sorted({round(first + place * (last - first)) for place in PLACES})
+    strip = np.full((HEIGHT, len(shown) * (HEIGHT + GAP) - GAP, 3), 255, np.uint8)
+    for index, chosen in enumerate(shown):
         grey = np.clip((image[chosen, rows, columns] - low) / max(float(high - low), 1e-6), 0, 1)
         picture = _outlined((grey * 255).astype(np.uint8), labels[chosen, rows, columns])
         start = index * (HEIGHT + GAP)

@@ -62,9 +62,7 @@ def test_the_same_name_in_two_folders(tmp_path):
 def test_nothing_to_pair_says_where_to_look(tmp_path):
     images, labels = folders(tmp_path)
     wrong = save(tmp_path / "wrong", other=strokes())
-    with pytest.raises(
-        InputError, match=r"no label is named like an image \(other.png\), expected c0 .*labels\)"
-    ):
+    with pytest.raises(InputError, match=r"no label is named like an image \(other.png\), expected c0 .*labels\)"):
         find_pairs(images, wrong)
     with pytest.raises(InputError, match="the folder of the images too"):
         find_pairs(images, images)
