@@ -107,16 +107,16 @@ def table(path):
 def test_two_processes_train_as_one_does(phantom, tmp_path, val):
     # Group norm knows no batch. The two differ by the order of sums in fp32 alone, which SGD passes on as it is
     # (AdamW divides by the size of the gradient, and so magnifies the rounding of small ones). At a larger rate single
-    # maxima of the pooling flip within twelve steps, and what follows is no rounding any more.
+    # maxima of the pooling flip within a dozen steps, and what follows is no rounding any more.
     special = ("network.norm=group", "optimizer.name=sgd", "optimizer.rate=0.005", "planner.batch=4")
-    arguments = ["train", phantom, "--out", tmp_path / "two", "--method", "pce", "--steps", "12", "--val-cases", val]
+    arguments = ["train", phantom, "--out", tmp_path / "two", "--method", "pce", "--steps", "4", "--val-cases", val]
     process = start("-m", "pclmix", *arguments, "--devices", "2", *options(*special))
     settings = make_settings("cpu", (*TINY, *special))
-    one = train(phantom, tmp_path / "one", settings=settings, method="pce", steps=12, val_cases=val).run
+    one = train(phantom, tmp_path / "one", settings=settings, method="pce", steps=4, val_cases=val).run
     code, out, error = finish(process)
     two = tmp_path / "two"
     assert code == 0 and out.splitlines()[-1] == str(two / "model.safetensors"), error
-    assert error.count("preset cpu") == error.count("validation at step 6") == 1 and "shared by 2 processes" in error
+    assert error.count("preset cpu") == error.count("validation at step 2") == 1 and "shared by 2 processes" in error
     for name in ("model.safetensors", "model_last.safetensors"):
         first, second = load_file(one / name), load_file(two / name)
         for key, value in first.items():
