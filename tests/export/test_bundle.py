@@ -69,3 +69,20 @@ def test_cases_are_found_as_predict_finds_them(tmp_path):
     assert segmentation.find_cases(tmp_path, 2) == [{"case": "a", "image": files}]
     with pytest.raises(ValueError, match="no .nii.gz or .nii file"):
         segmentation.find_cases(tmp_path / "..", 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a.nii.gz", "a_0000.nii.gz"), "a_0000.nii.gz: two files for case a, the other is .*a.nii.gz, expected one"),
+        (("a.nii", "a.nii.gz"), "a.nii.gz: two files for case a, the other is .*a.nii, expected one"),
+        (("a_0000.nii.gz", "a_0002.nii.gz"), r"a_0000.nii.gz: case a has channels \[0, 2\], expected 0 to 1"),
+    ],
+)
+def test_no_file_passes_for_another_channel(model, tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=message):
+        segmentation.find_cases(tmp_path, 2)
+    with pytest.raises(InputError):
+        list(predict_files(model, [tmp_path], tmp_path / "out", PredictOptions()))

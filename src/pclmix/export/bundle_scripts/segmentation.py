@@ -25,22 +25,29 @@ def find_cases(folder: str | Path, channels: int) -> list[dict[str, Any]]:
     """The cases of a folder: {"case": name, "image": files, a channel each}, sorted by name.
 
     CASE.nii.gz or CASE_0000.nii.gz is channel 0 of CASE, CASE_0001.nii.gz channel 1. Raises `ValueError` for a folder
-    without images and for a case that lacks a channel.
+    without images, for two files that are one channel of one case, and for a case that lacks a channel.
     """
     suffix = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
     visible = sorted(path for path in Path(folder).iterdir() if path.name[0] != ".")
-    files = {suffix.sub("", path.name): path for path in visible if suffix.search(path.name)}
-    cases: dict[str, list[str]] = {}
-    for stem, path in files.items():
+    stems = {path: suffix.sub("", path.name) for path in visible if suffix.search(path.name)}
+    known = set(stems.values())
+    cases: dict[str, dict[int, str]] = {}
+    for path, stem in stems.items():
         name, number = stem[:-5], stem[-5:]
-        is_channel = re.fullmatch(r"_\d{4}", number) and f"{name}_0000" in files
-        cases.setdefault(name if is_channel else stem, []).append(str(path))
+        is_channel = re.fullmatch(r"_\d{4}", number) and f"{name}_0000" in known
+        case, channel = (name, int(number[1:])) if is_channel else (stem, 0)
+        other = cases.setdefault(case, {}).setdefault(channel, str(path))
+        if other != str(path):
+            raise ValueError(f"{path}: two files for case {case}, the other is {other}, expected one")
     if not cases:
         raise ValueError(f"{folder}: no .nii.gz or .nii file in this folder, expected images")
-    for name, paths in cases.items():
-        if len(paths) != channels:
-            raise ValueError(f"{paths[0]}: case {name} has {len(paths)} channel(s), expected {channels}")
-    return [{"case": name, "image": paths} for name, paths in cases.items()]
+    for case, files in cases.items():
+        first = files[min(files)]
+        if len(files) != channels:
+            raise ValueError(f"{first}: case {case} has {len(files)} channel(s), expected {channels}")
+        if max(files) >= channels:
+            raise ValueError(f"{first}: case {case} has channels {sorted(files)}, expected 0 to {channels - 1}")
+    return [{"case": case, "image": [files[index] for index in sorted(files)]} for case, files in cases.items()]
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
