@@ -157,6 +157,16 @@ def test_wrong_input_is_one_line_and_exit_code_2(phantom, tmp_path, arguments, f
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
 
 
+def test_a_shipped_model_is_exported_by_its_name(tmp_path, monkeypatch):
+    out = tmp_path / "model.onnx"
+    result = invoke("export", "acdc-scribble", out)
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    assert "the file exists" in refused("export", "acdc-scribble", out)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "pip install 'pclmix[export]'" in refused("export", "acdc-scribble", tmp_path / "other.onnx")
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_square_brackets_in_names_are_printed_as_they_are(phantom, tmp_path):
     import shutil
 
