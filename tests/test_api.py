@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +134,7 @@ def test_train_is_module_and_front_in_whichever_order_it_is_imported(code):
 def test_an_unknown_name_is_no_attribute():
     assert not hasattr(pclmix, "lode")
     assert pclmix.__version__
+
+
+def test_type_checkers_of_users_may_read_our_types():
+    assert (Path(pclmix.__file__).parent / "py.typed").is_file()
