@@ -50,9 +50,7 @@ class NetworkSettings(Tree):
 
 
 class PCLMixSettings(Tree):
-    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency, and
-    `sparing` all three, where strokes both are complete and make rings: there they cost more than they bring
-    (docs/experiments.md)."""
+    """PCLMix's published setting; symbols in brackets. Ablation switches off mix, contrast or consistency."""
 
     auxiliary: float = Field(0.4, ge=0)
     """Weight of the transformer decoder [λ_t]."""
@@ -75,6 +73,13 @@ class PCLMixSettings(Tree):
     contrast: bool = True
     consistency: bool = True
     sparing: bool = False
+    """Where strokes both are complete and make rings, learn from them and from what averaged weights make of them, and
+    leave out the second decoder, mix, contrast and consistency: there they cost more than they bring
+    (docs/experiments.md)."""
+    taught: float = Field(0.5, ge=0, le=1)
+    """When sparing: the fraction of the training after which averaged weights label the training slices; 1: never."""
+    lessons: int = Field(2, ge=1)
+    """How often they do, at equal distances."""
 
 
 class OptimizerSettings(Tree):

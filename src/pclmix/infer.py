@@ -35,7 +35,6 @@ from pclmix.data.volume import (
 from pclmix.doubt import expected_dice, soft_dice
 from pclmix.errors import InputError
 from pclmix.files import claim_folder
-from pclmix.metrics import bounding_box
 from pclmix.model_file import load_model
 from pclmix.network.fast import for_inference
 from pclmix.overview.facts import CaseFacts, case_facts
@@ -120,8 +119,7 @@ def predict_volume(
     sides = [n for index, n in enumerate(images[0].array.shape) if index != axis]
     slices = preprocess_image(images, plan)
     labels, native = to_native(predict_slices(net, slices, plan.mirror, device), (sides[0], sides[1]), plan)
-    box = (slice(None), *bounding_box(np.asarray(labels.any(axis=0))))
-    labels[box] = keep_largest_component(labels[box], plan.largest_component)
+    labels = keep_largest_component(labels, plan.largest_component)
     doubt = None
     if uncertainty:
         entropy = -(native * native.clamp_min(1e-12).log()).sum(dim=1) / np.log(native.shape[1])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pclmix.config import ClassGroup, Plan
+from pclmix.metrics import bounding_box
 
 LOST_STROKES = 0.01
 """A group keeps its largest component only if at most this share of the strokes it hits lies outside of it."""
@@ -19,10 +20,11 @@ def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[ClassGrou
     background.
     """
     out = labels.copy()
+    inside = out[bounding_box(labels > 0)]
     for group in groups:
-        components, count = _components(np.isin(out, group))
+        components, count = _components(np.isin(inside, group))
         if count > 1:
-            out[(components > 0) & (components != _largest(components))] = 0
+            inside[(components > 0) & (components != _largest(components))] = 0
     return out
 
 

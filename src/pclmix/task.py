@@ -29,6 +29,7 @@ from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.method.pclmix import PCLMix
+from pclmix.method.sparing import SparingPCLMix
 from pclmix.model_file import MODEL_NAME
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -131,12 +132,14 @@ def prepare(
         unlabelled = unlabelled_cases(dataset, val_ids, train_ids)
         prints = fingerprint(dataset, trained, settings.planner, unlabelled)
         plan = make_plan(prints, dataset, settings)
+        chosen = chosen.in_force(plan, settings)
         if not (settings.train.unlabelled and chosen.uses_unlabelled(plan, settings)):
             unlabelled = []
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
+        chosen = chosen.in_force(plan, settings)
         unlabelled = [case for case in dataset.cases if case.id in record.unlabelled_cases]
     if plan.batch % distributed.world():
         raise InputError(
@@ -163,8 +166,8 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
             console.print(f"other than published: {line}", highlight=False)
     if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
-    if settings.method.get("sparing") and plan.complete_strokes and plan.rings:
-        left_out = "so mix, contrast and consistency, which cost more than they would bring, are left out"
+    if task.chosen is SparingPCLMix:
+        left_out = "so labels by averaged weights take the place of the second decoder, mix, contrast and consistency"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
     if task.prints and task.prints.unlabelled and not task.unlabelled:
         count = len(task.prints.unlabelled)

@@ -53,6 +53,11 @@ class Method(ABC):
         return settings.model_copy(update={"method": cls.own(settings).model_dump()})
 
     @classmethod
+    def in_force(cls, plan: Plan, settings: Settings) -> type["Method"]:
+        """What trains under a plan: the method itself, unless it takes another form there."""
+        return cls
+
+    @classmethod
     def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
         """Whether it learns from slices without any annotation, too; where it does not, it is never given one."""
         return False
@@ -76,6 +81,9 @@ class Method(ABC):
     def seconds_besides(self) -> float:
         """What a run spends on the method besides its steps, estimated; taken off the minutes that are given."""
         return 0.0
+
+    def before_step(self, averaged: nn.Module, progress: float) -> None:
+        """Look at the averaged weights before the step at r = t/T."""
 
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""

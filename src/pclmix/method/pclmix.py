@@ -13,6 +13,7 @@ from pclmix.method.contrast import cell_labels, cell_majority, class_keys, pixel
 from pclmix.method.memory import Memory
 from pclmix.method.mix import draw_mix, mix_batch, mixed_pseudo_label
 from pclmix.method.schedule import contrast_weight, heterogeneous_weight
+from pclmix.method.sparing import SparingPCLMix
 from pclmix.method.supervision import absence_loss, rule_out, supervised_loss
 from pclmix.method.uncertainty import certain_labels, entropy, mean_probability, most_likely
 from pclmix.network.dual import dual_decoder_net
@@ -26,6 +27,8 @@ class PCLMix(Method):
     An unlabelled slice takes part in all but the losses on strokes: it is mixed, both decoders are to agree on it, and
     what they are certain of joins the contrast, as it is with the unlabelled pixels of any slice.
 
+    With `sparing` set, `SparingPCLMix` takes its place where the strokes allow.
+
     In a run of several processes it mixes and draws its partners within a rank's share of the batch and takes the
     anchors of M3 there; the keys of all ranks join the memory, which is the same on each (`distributed.py`)."""
 
@@ -37,7 +40,6 @@ class PCLMix(Method):
     settings: PCLMixSettings
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
-        settings = _in_force(plan, settings)
         super().__init__(net, plan, settings)
         self.absence = settings.absence if plan.complete_strokes or plan.rings else 0.0
         self.classes = len(plan.classes)
@@ -46,12 +48,18 @@ class PCLMix(Method):
         self.contrasted = tuple(range(1 if self.classes > 2 else 0, self.classes))
 
     @classmethod
+    def in_force(cls, plan: Plan, settings: Settings) -> type[Method]:
+        """`SparingPCLMix` where that is set and the strokes both are complete and make rings."""
+        own = cls.own(settings)
+        assert isinstance(own, PCLMixSettings)
+        return SparingPCLMix if own.sparing and plan.complete_strokes and plan.rings else cls
+
+    @classmethod
     def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
         """Unless mix, contrast and consistency are all left out: strokes alone say nothing about such a slice."""
         own = cls.own(settings)
         assert isinstance(own, PCLMixSettings)
-        used = _in_force(plan, own)
-        return used.mix or used.contrast or used.consistency
+        return own.mix or own.contrast or own.consistency
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:
@@ -146,10 +154,3 @@ class PCLMix(Method):
             "mixed label": mixed_pseudo_label(draw, main, auxiliary),
             "prediction": most_likely(look.main),
         }
-
-
-def _in_force(plan: Plan, settings: PCLMixSettings) -> PCLMixSettings:
-    """The settings once the plan is known."""
-    if settings.sparing and plan.complete_strokes and plan.rings:
-        return settings.model_copy(update={"mix": False, "contrast": False, "consistency": False})
-    return settings
