@@ -16,7 +16,7 @@ from pclmix.method.uncertainty import most_likely
 
 
 class SparingPCLMix(Method):
-    """M5 and our absence loss; from r = `taught` on also cross entropy and soft Dice against the teacher's labels.
+    """M5 and our absence loss; from r = `taught` on also CE and soft Dice against the teacher's labels.
 
     Ours, for strokes that are complete and make rings: there mix, contrast, consistency and the second decoder cost
     more than they bring (docs/experiments.md).

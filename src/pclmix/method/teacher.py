@@ -87,8 +87,10 @@ class Teacher:
     def _probable(self, net: nn.Module, case: int, device: torch.device) -> Tensor:
         """(S, K, h, w) of all slices of a case; in the annotated ones, among what their strokes leave possible."""
         probability = predict_slices(net, self.source.cases[case].image, self.plan.mirror, device)
+        possible = torch.ones(probability.shape, dtype=torch.bool)
         for index, place in self.places[case].items():
-            probability[index] *= torch.from_numpy(self.source.possible(place))
+            possible[index] = torch.from_numpy(self.source.possible(place))
+        probability = probability * possible
         return probability / probability.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
     def _accept(self, case: int, probability: Tensor, groups: tuple[ClassGroup, ...], progress: float) -> None:
