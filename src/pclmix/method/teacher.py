@@ -60,7 +60,7 @@ class Teacher:
         start = time.perf_counter()
         quick = for_inference(net, device)
         for case in cases:
-            self._accept(case, self._probable(quick, case, device), (), 0.0)
+            self._accepted(case, self._probable(quick, case, device), ())
         pixels = sum(self.source.cases[case].image.size for case in self.places)
         share = sum(self.source.cases[case].image.size for case in cases) / pixels
         return statistics + (time.perf_counter() - start) / share
@@ -82,7 +82,9 @@ class Teacher:
         pairs = [(likeliest(probability), np.asarray(strokes)) for probability, strokes in found]
         groups = choose_components(pairs, component_groups(self.plan))
         for case in cases:
-            self._accept(case, self._probable(net, case, device), groups, self.progress)
+            labels = self._accepted(case, self._probable(net, case, device), groups)
+            for index, place in self.places[case].items():
+                self.labels[place][:] = labels[index]
 
     def _probable(self, net: nn.Module, case: int, device: torch.device) -> Tensor:
         """(S, K, h, w) of all slices of a case; in the annotated ones, among what their strokes leave possible."""
@@ -93,14 +95,13 @@ class Teacher:
         probability = probability * possible
         return probability / probability.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
-    def _accept(self, case: int, probability: Tensor, groups: tuple[ClassGroup, ...], progress: float) -> None:
+    def _accepted(self, case: int, probability: Tensor, groups: tuple[ClassGroup, ...]) -> NDArray[np.uint8]:
+        """(S, h, w) labels of all slices of a case."""
         strokes = torch.from_numpy(np.array(self.source.cases[case].label))
-        certain = certain_labels(probability, strokes, torch.ones_like(strokes, dtype=torch.bool), progress)
+        certain = certain_labels(probability, strokes, torch.ones_like(strokes, dtype=torch.bool), self.progress)
         first = likeliest(probability)
         stray = torch.from_numpy(keep_largest_component(first, groups) != first) & (strokes == IGNORE)
-        labels = torch.where(stray, IGNORE, certain).numpy()
-        for index, place in self.places[case].items():
-            self.labels[place][:] = labels[index]
+        return torch.where(stray, IGNORE, certain).to(torch.uint8).numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights of the last lesson, from which its labels are made again."""
