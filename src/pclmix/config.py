@@ -73,13 +73,8 @@ class PCLMixSettings(Tree):
     contrast: bool = True
     consistency: bool = True
     sparing: bool = False
-    """Where strokes both are complete and make rings, learn from them and from what averaged weights make of them, and
-    leave out the second decoder, mix, contrast and consistency: there they cost more than they bring
-    (docs/experiments.md)."""
-    taught: float = Field(0.5, ge=0, le=1)
-    """When sparing: the fraction of the training after which averaged weights label the training slices; 1: never."""
-    lessons: int = Field(2, ge=1)
-    """How often they do, at equal distances."""
+    """Where strokes both are complete and make rings, learn from them and from what they rule out alone: there the
+    second decoder, mix, contrast and consistency cost more than they bring (docs/experiments.md)."""
 
 
 class OptimizerSettings(Tree):

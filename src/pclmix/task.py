@@ -167,7 +167,7 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
     if task.chosen is SparingPCLMix:
-        left_out = "so labels by averaged weights take the place of the second decoder, mix, contrast and consistency"
+        left_out = "so the second decoder, mix, contrast and consistency, which cost more than they bring, are left out"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
     if task.prints and task.prints.unlabelled and not task.unlabelled:
         count = len(task.prints.unlabelled)

@@ -162,7 +162,6 @@ def _loop(
     opened = distributed.together(_open_log, run, session.step, total, console)
     with stop_on_signal() as stop, opened as log:
         for step, batch in prefetch(session.source, session.step, total):
-            session.method.before_step(session.averaged.net, step / total)
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
             drawn.append(session.source.kinds_drawn(batch))

@@ -82,9 +82,6 @@ class Method(ABC):
         """What a run spends on the method besides its steps, estimated; taken off the minutes that are given."""
         return 0.0
 
-    def before_step(self, averaged: nn.Module, progress: float) -> None:
-        """Look at the averaged weights before the step at r = t/T."""
-
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""
 

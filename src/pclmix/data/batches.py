@@ -163,16 +163,6 @@ class BatchSource:
         case, index = self.slices[place]
         return self.cases[case].label[index]
 
-    def possible(self, place: int) -> NDArray[np.bool_]:
-        """(K, H, W) of a training slice: false where its strokes elsewhere rule out a class, as in `Batch.possible`."""
-        height, width = self.strokes(place).shape
-        found = np.repeat(self.present[place][:, None], height * width, axis=1).reshape(-1, height, width)
-        ring = self.rings[place]
-        if ring is not None:
-            found &= ~beyond(ring, slice(0, height), slice(0, width), self.plan.spacing)
-        found[0] = True
-        return found
-
     def dense(self, place: int) -> NDArray[np.uint8]:
         """(H, W) dense label of a training slice, where the cases were opened with theirs; of an unlabelled slice all
         IGNORE."""
