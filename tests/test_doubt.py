@@ -1,24 +1,24 @@
-"""Expected Dice: soft Dice by hand, lines that are recovered, and cases that say nothing of themselves."""
+"""Expected Dice: confidence by hand, lines that are recovered, and cases that say nothing of themselves."""
 
 import numpy as np
 import pytest
 import torch
 
-from pclmix.doubt import LEAST, Line, calibrate, cross_fitted, expected_dice, fit_lines, quality, soft_dice
+from pclmix.doubt import LEAST, Line, calibrate, confidence, cross_fitted, expected_dice, fit_lines, quality
 from pclmix.evaluate import Score
 
 
-def test_soft_dice_by_hand():
+def test_confidence_by_hand():
     foreground = torch.tensor([[[0.8, 0.6], [0.1, 0.0]]])
     probabilities = torch.stack([1 - foreground, foreground], dim=1)
     labels = torch.tensor([[[1, 1], [0, 0]]])
-    assert soft_dice(probabilities, labels) == [pytest.approx(2 * 1.4 / (1.5 + 2))]
+    assert confidence(probabilities, labels) == [pytest.approx((0.8 + 0.6) / 2)]
 
 
-def test_soft_dice_of_a_class_that_is_nowhere():
+def test_confidence_in_a_class_that_is_nowhere():
     probabilities = torch.zeros(1, 3, 4, 4)
     probabilities[:, 0], probabilities[:, 1], probabilities[:, 2] = 0.7, 0.01, 0.29
-    assert soft_dice(probabilities, torch.zeros(1, 4, 4)) == [1.0, 0.0]  # 0.16 voxels' worth of 1, 4.6 of 2
+    assert confidence(probabilities, torch.zeros(1, 4, 4)) == [1.0, 0.0]  # 0.16 voxels' worth of 1, 4.6 of 2
 
 
 def made(cases=400, intercept=-0.5, slope=0.7, noise=0.0, seed=0):
@@ -36,25 +36,25 @@ def test_a_line_is_recovered_and_few_cases_stay_near_the_identity():
 
 
 def test_more_doubt_never_means_a_better_expectation():
-    soft, true = made(slope=-2)
-    line = fit_lines(soft, true)[0]
+    sure, true = made(slope=-2)
+    line = fit_lines(sure, true)[0]
     assert line.slope == 0
     assert expected_dice([line], [0.1]) == expected_dice([line], [0.9])
 
 
-def test_without_lines_the_soft_dice_is_all_there_is():
+def test_without_lines_the_confidence_is_all_there_is():
     assert expected_dice((), [0.3, 0.9]) == [0.3, 0.9]
     assert expected_dice([Line(0, 1)], [0.3]) == [pytest.approx(0.3)]
     assert expected_dice([(0.0, 1.0)], [1.0])[0] < 1
 
 
 def test_a_patients_own_truth_does_not_change_what_is_expected_of_it():
-    soft, true = made(cases=20, noise=0.5)
+    sure, true = made(cases=20, noise=0.5)
     patients = [f"p{index // 2}" for index in range(20)]
-    before = cross_fitted(soft, true, patients)
+    before = cross_fitted(sure, true, patients)
     changed = true.copy()
     changed[4:6] = 0.1
-    after = cross_fitted(soft, changed, patients)
+    after = cross_fitted(sure, changed, patients)
     np.testing.assert_array_equal(after[4:6], before[4:6])
     assert (after[:4] != before[:4]).all()
 
@@ -70,8 +70,8 @@ def test_quality_by_hand():
 
 
 def test_calibration_needs_cases_and_patients_enough():
-    soft, true = made(cases=LEAST, noise=0.1)
-    cases = [(f"p{i}", {1: Score(float(true[i, 0]), 1.0)}, [float(soft[i, 0])]) for i in range(LEAST)]
+    sure, true = made(cases=LEAST, noise=0.1)
+    cases = [(f"p{i}", {1: Score(float(true[i, 0]), 1.0)}, [float(sure[i, 0])]) for i in range(LEAST)]
     found = calibrate(cases)
     assert found is not None and len(found.lines) == 1 and set(found.quality) == {"1", "mean"}
     assert calibrate(cases[:-1]) is None

@@ -1,7 +1,8 @@
 """A word of doubt: the Dice to expect of a prediction whose truth nobody knows, from the network's own probabilities.
 
-The soft Dice of a prediction with the probabilities it was made of says how sure the network is; that is not how right
-it is, so a line through (soft, true) Dice of validation cases, both as logits, turns one into the other, a class each.
+The mean probability of a class over its voxels says how sure the network is; that is not how right it is, so a line
+through (confidence, true Dice) of validation cases, both as logits, turns one into the other, a class each. Of the
+signs that were tried it tells most (docs/experiments.md).
 """
 
 import math
@@ -15,10 +16,10 @@ from torch import Tensor
 from pclmix.evaluate import Score
 
 CERTAIN = 0.995
-"""Dice values are kept this far from 0 and 1 before their logit is taken."""
+"""Dice and confidence are kept this far from 0 and 1 before their logit is taken."""
 
-PRIOR = 1.0
-"""Weight, in cases, of the line that leaves the soft Dice as it is; it steadies the fit to a few cases."""
+PRIOR = 0.1
+"""Weight, in cases, of the line that leaves the confidence as it is; it steadies the fit to a few cases."""
 
 BINS = 5
 """Groups of cases, by expected Dice, over which the calibration error is taken."""
@@ -28,26 +29,22 @@ LEAST = 8
 
 
 class Line(NamedTuple):
-    """logit(expected Dice) = `intercept` + `slope` · logit(soft Dice); `slope` is not negative."""
+    """logit(expected Dice) = `intercept` + `slope` · logit(confidence); `slope` is not negative."""
 
     intercept: float
     slope: float
 
 
-def soft_dice(probabilities: Tensor, labels: Tensor) -> list[float]:
-    """2 Σ p_k [label = k] / (Σ p_k + Σ [label = k]) of each foreground class k.
+def confidence(probabilities: Tensor, labels: Tensor) -> list[float]:
+    """Mean probability of each foreground class over the voxels that are labelled so.
 
-    `probabilities`: (S, K, H, W), sum 1 over K; `labels`: (S, H, W) integer. Of a class that was predicted nowhere the
-    numerator is 0, so it is the share of its probability that counts: 1 where less than one voxel's worth was given.
+    `probabilities`: (S, K, H, W), sum 1 over K; `labels`: (S, H, W) integer. Of a class that was predicted nowhere 1
+    where less than one voxel's worth of probability was given to it, else 0.
     """
     found = []
     for label in range(1, probabilities.shape[1]):
         mask, probability = labels == label, probabilities[:, label]
-        voxels, mass = int(mask.sum()), float(probability.sum())
-        if voxels == 0 and mass < 1:
-            found.append(1.0)
-        else:
-            found.append(2 * float(probability[mask].sum()) / (mass + voxels))
+        found.append(float(probability[mask].mean()) if mask.any() else float(float(probability.sum()) < 1))
     return found
 
 
@@ -59,22 +56,22 @@ class Calibration(NamedTuple):
 
 
 def calibrate(cases: Sequence[tuple[str, Mapping[int, Score], Sequence[float]]]) -> Calibration | None:
-    """From (patient, scores, soft Dice) of validation cases; None for fewer than `LEAST` cases or one patient."""
+    """From (patient, scores, confidences) of validation cases; None for fewer than `LEAST` cases or one patient."""
     patients = [patient for patient, _, _ in cases]
     if len(cases) < LEAST or len(set(patients)) < 2:
         return None
-    soft = np.array([values for _, _, values in cases], np.float64)
+    sure = np.array([values for _, _, values in cases], np.float64)
     true = np.array([[scores[label].dice for label in sorted(scores)] for _, scores, _ in cases])
-    expected = cross_fitted(soft, true, patients)
+    expected = cross_fitted(sure, true, patients)
     labels = [str(label) for label in sorted(cases[0][1])]
     figures = {label: quality(expected[:, index], true[:, index]) for index, label in enumerate(labels)}
-    return Calibration(fit_lines(soft, true), figures | {"mean": quality(expected.mean(axis=1), true.mean(axis=1))})
+    return Calibration(fit_lines(sure, true), figures | {"mean": quality(expected.mean(axis=1), true.mean(axis=1))})
 
 
-def fit_lines(soft: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[Line, ...]:
-    """A line a class, soft to true Dice, both (N, C): least squares on logits, drawn to the identity by `PRIOR`."""
+def fit_lines(sure: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[Line, ...]:
+    """A line a class, confidence to true Dice, both (N, C): least squares on logits, steadied by `PRIOR`."""
     lines = []
-    for x, y in zip(_logit(soft).T, _logit(true).T, strict=True):
+    for x, y in zip(_logit(sure).T, _logit(true).T, strict=True):
         design = np.stack([np.ones_like(x), x], axis=1)
         target = design.T @ (y - x)  # what is left of the identity
         change = np.linalg.solve(design.T @ design + PRIOR * np.eye(2), target)
@@ -84,22 +81,22 @@ def fit_lines(soft: NDArray[np.float64], true: NDArray[np.float64]) -> tuple[Lin
     return tuple(lines)
 
 
-def expected_dice(lines: Sequence[Line | tuple[float, float]], soft: Sequence[float]) -> list[float]:
-    """Dice to expect of each class, from soft Dice; without lines the soft Dice itself, which is not calibrated."""
+def expected_dice(lines: Sequence[Line | tuple[float, float]], sure: Sequence[float]) -> list[float]:
+    """Dice to expect of each class, from confidences; without lines the confidence itself, which is not calibrated."""
     if not lines:
-        return list(soft)
-    logits = [line[0] + line[1] * float(_logit(np.array(value))) for line, value in zip(lines, soft, strict=True)]
+        return list(sure)
+    logits = [line[0] + line[1] * float(_logit(np.array(value))) for line, value in zip(lines, sure, strict=True)]
     return [1 / (1 + math.exp(-value)) for value in logits]
 
 
-def cross_fitted(soft: NDArray[np.float64], true: NDArray[np.float64], patients: Sequence[str]) -> NDArray[np.float64]:
+def cross_fitted(sure: NDArray[np.float64], true: NDArray[np.float64], patients: Sequence[str]) -> NDArray[np.float64]:
     """Expected Dice (N, C), each case by lines fitted to the other patients."""
     names = np.array(patients)
-    out = np.empty_like(soft)
+    out = np.empty_like(sure)
     for name in np.unique(names):
-        lines = fit_lines(soft[names != name], true[names != name])
+        lines = fit_lines(sure[names != name], true[names != name])
         for index in np.flatnonzero(names == name):
-            out[index] = expected_dice(lines, soft[index])
+            out[index] = expected_dice(lines, sure[index])
     return out
 
 

@@ -32,7 +32,7 @@ from pclmix.data.volume import (
     write_label,
     write_map,
 )
-from pclmix.doubt import expected_dice, soft_dice
+from pclmix.doubt import confidence, expected_dice
 from pclmix.errors import InputError
 from pclmix.files import claim_folder
 from pclmix.model_file import load_model
@@ -127,7 +127,7 @@ def predict_volume(
     maps = np.moveaxis(native.numpy(), 1, -1) if probabilities else None
     return Prediction(
         labels=from_slices(labels, axis),
-        expected=expected_dice(plan.doubt, soft_dice(native, torch.from_numpy(labels))),
+        expected=expected_dice(plan.doubt, confidence(native, torch.from_numpy(labels))),
         probabilities=None if maps is None else np.moveaxis(maps, 0, axis),
         uncertainty=doubt,
     )

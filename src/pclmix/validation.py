@@ -17,7 +17,7 @@ from pclmix.config import ClassGroup, Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
 from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
-from pclmix.doubt import Calibration, calibrate, soft_dice
+from pclmix.doubt import Calibration, calibrate, confidence
 from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
 from pclmix.infer import predict_slices, to_native
@@ -195,14 +195,14 @@ class Validator:
         labels, native = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
         labels = keep_largest_component(labels, kept)
         scores = evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
-        return _Look(scores, soft_dice(native, torch.from_numpy(labels)))
+        return _Look(scores, confidence(native, torch.from_numpy(labels)))
 
 
 class _Look(NamedTuple):
-    """A predicted case: its scores, and the soft Dice of each class."""
+    """A predicted case: its scores, and the confidence in each class."""
 
     scores: dict[int, Score]
-    soft: list[float]
+    confidences: list[float]
 
 
 class _Strokes(NamedTuple):
