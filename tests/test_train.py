@@ -72,9 +72,13 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code may catch it."""
 
 
-@pytest.mark.parametrize("method", ["pclmix", "pce"])
-def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkeypatch, method):
-    arguments = {"settings": settings(), "method": method, "steps": 8, "val_cases": val, "seed": 4}
+SPARING = ("planner.strokes=complete", "planner.rings=on")
+"""What makes preset `cpu` spare itself most of pclmix, whatever the strokes are like."""
+
+
+@pytest.mark.parametrize(("method", "more"), [("pclmix", ()), ("pclmix", SPARING), ("pce", ())])
+def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkeypatch, method, more):
+    arguments = {"settings": settings(*more), "method": method, "steps": 8, "val_cases": val, "seed": 4}
     whole = train(phantom, tmp_path / "whole", **arguments)
     monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
     for step in (3, 6):
@@ -88,6 +92,17 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkey
         assert (whole.run / name).read_text() == (resumed.run / name).read_text(), name
     steps = [line.split(",")[0] for line in (resumed.run / "log.csv").read_text().splitlines()]
     assert steps == ["step", "8"]
+
+
+def test_where_pclmix_spares_itself_no_second_decoder_is_trained(phantom, tmp_path, capsys):
+    decoders = {}
+    for more in ((), SPARING):
+        run = train(phantom, tmp_path / str(len(more)), settings=settings(*more), steps=2).run
+        decoders[more] = any("auxiliary" in name for name in load_file(run / "checkpoint.safetensors"))
+        said = "the second decoder, mix, contrast and consistency" in capsys.readouterr().err
+        assert said == bool(more)
+        assert load_tree(RunRecord, run / "run.toml").method == "pclmix"
+    assert decoders == {(): True, SPARING: False}
 
 
 def test_the_run_folder_holds_what_is_promised(phantom, tmp_path, val):
@@ -370,7 +385,7 @@ def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactl
     [
         {"method": "pce"},
         {"settings": settings("train.unlabelled=0")},
-        {"settings": settings("planner.strokes=complete", "planner.rings=on")},  # pclmix spares itself what uses them
+        {"settings": settings(*SPARING)},  # pclmix spares itself what uses them
     ],
 )
 def test_who_makes_no_use_of_unlabelled_cases_trains_as_if_they_were_not_there(mixed, tmp_path, capsys, arguments):
