@@ -127,8 +127,8 @@ class Validator:
         ranks = distributed.world()
         scored = sum(cached.image.size for cached in self.cached) / ranks
         chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()]) / ranks
-        default = MIRRORED_COST if self.plan.mirror else 1
-        total += a_pixel * ((validations + default) * scored + default * chosen_by)
+        mirrored = MIRRORED_COST if self.plan.mirror else 0
+        total += a_pixel * ((validations + mirrored) * scored + max(1, mirrored) * chosen_by)
         return total + (validations + 1) * self._scoring_seconds() / ranks
 
     def _scoring_seconds(self) -> float:
@@ -170,14 +170,15 @@ class Validator:
     def _validate(self, net: nn.Module, plan: Plan, *, full: bool) -> Validation:
         def scored(pair: tuple[Case, CachedCase]) -> _Scored:
             case, cached = pair
+            probabilities = predict_slices(net, cached.image, False, self.device)
+            strokes = _strokes(probabilities, cached.label)
             looks: list[_Look] = []
-            for as_default in (False, True) if full else (False,):
-                probabilities = predict_slices(net, cached.image, plan.mirror and as_default, self.device)
-                if not as_default:
-                    strokes = _strokes(probabilities, cached.label)
-                if case.dense is not None:
-                    kept = plan.largest_component if as_default else ()
-                    looks.append(self._score(case, probabilities, plan, kept))
+            if case.dense is not None:
+                looks.append(self._score(case, probabilities, plan, ()))
+                if full:
+                    if plan.mirror:  # else both looks are at the same probabilities
+                        probabilities = predict_slices(net, cached.image, True, self.device)
+                    looks.append(self._score(case, probabilities, plan, plan.largest_component))
             return _Scored(case.id, case.patient, looks, strokes)
 
         pairs = list(zip(self.cases, self.cached, strict=True))
