@@ -9,11 +9,6 @@ from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 
-FIELD_OF_VIEW = 2.5
-"""The crop should show at least this many times the extent of the annotated foreground: surroundings tell a structure
-from what looks like it elsewhere, and are worth more than fine pixels where the budget allows only one. No more than
-the slice, though: where structures lie all over it, there is nothing round it to show."""
-
 ANISOTROPIC = 1.3
 """Row and column spacing are kept apart from this ratio on; below it one square pixel serves both."""
 
@@ -23,8 +18,9 @@ SMALLEST_CROP = 64
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
 
-    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than 2.5 times
-    the extent (95th percentile) of the annotated foreground, or than the slice if that is smaller.
+    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than `view` times
+    the extent (95th percentile) of the annotated foreground: surroundings tell a structure from what looks like it
+    elsewhere. No more than the slice, though: where structures lie all over it, there is nothing round it to show.
     Crop: a square within the budget, no larger than the slices (95th percentile), a multiple of the coarsest stride.
     Depth: 5 levels, fewer while the coarsest feature would be under 4 pixels. Batch: the budget's.
     """
@@ -33,7 +29,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     sides = (budget.crop[0] or square, budget.crop[1] or square)
     sizes = np.array([case.shape[1:] for case in prints.cases]) * [case.spacing[1:] for case in prints.cases]
     size = np.percentile(sizes, 95, axis=0)
-    derived = _spacing(prints, sides, size)
+    derived = _spacing(prints, sides, size, budget.view)
     spacing = (budget.spacing[0] or derived[0], budget.spacing[1] or derived[1])
     depth = budget.depth or 5
     while not budget.depth and depth > 3 and min(sides) // 2 ** (depth - 1) < 4:
@@ -62,14 +58,16 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     )
 
 
-def _spacing(prints: Fingerprint, sides: tuple[int, int], size: NDArray[np.float64]) -> tuple[float, float]:
+def _spacing(
+    prints: Fingerprint, sides: tuple[int, int], size: NDArray[np.float64], view: float
+) -> tuple[float, float]:
     """Of rows and columns, mm; `size`: of the slices, mm."""
     rows, columns = np.median([case.spacing[1:] for case in prints.cases], axis=0)
     if max(rows, columns) / min(rows, columns) < ANISOTROPIC:
         rows = columns = math.sqrt(rows * columns)
     extents = [extent for case in prints.cases for extent in case.extents]
-    view = np.minimum(FIELD_OF_VIEW * np.percentile(extents, 95, axis=0), size) if extents else np.zeros(2)
-    needed = view / sides
+    shown = np.minimum(view * np.percentile(extents, 95, axis=0), size) if extents else np.zeros(2)
+    needed = shown / sides
     coarser = max(1.0, needed[0] / rows, needed[1] / columns)
     return float(rows * coarser), float(columns * coarser)
 
