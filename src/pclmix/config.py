@@ -137,8 +137,8 @@ class PlannerSettings(Tree):
     pixels: int = Field(160 * 160, ge=32 * 32)
     """Most pixels of a training crop."""
     batch: int = Field(12, ge=2)
-    view: float = Field(2.5, ge=1)
-    """How many times the extent of the annotated foreground a crop shows at least."""
+    view: float = Field(1.0, gt=0, le=1)
+    """Share of the field of view that a crop shows at least, along each side; less makes a step quicker."""
     spacing: Annotated[tuple[NonNegativeFloat, NonNegativeFloat], BeforeValidator(_both)] = (0.0, 0.0)
     """In-plane spacing in mm, (row, column) or one number for both; 0 derives it from the data set."""
     crop: Annotated[tuple[NonNegativeInt, NonNegativeInt], BeforeValidator(_both)] = (0, 0)
@@ -195,7 +195,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
         "augment": {"flip": False, "rotation": 15.0, "scale": 0.3, "stretch": 0.2, "elastic": 0.02},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
-        "planner": {"pixels": 96 * 96, "view": 1.875, "batch": 8},
+        "planner": {"pixels": 96 * 96, "view": 0.75, "batch": 8},
         "train": {"steps": 3000},
     },
     "gpu": {

@@ -101,7 +101,7 @@ def test_plan_follows_the_fingerprint_and_the_budget(phantom):
     dataset = read_dataset(phantom)
     prints = fingerprint(dataset, dataset.cases, PlannerSettings())
     plan = make_plan(prints, dataset, make_settings("cpu"))
-    assert plan.spacing[0] >= 1.5 and plan.crop[0] * plan.crop[1] <= 128 * 128
+    assert plan.spacing[0] >= 1.5 and plan.crop[0] * plan.crop[1] <= 96 * 96
     assert plan.crop[0] % 16 == 0 and plan.depth == 5
     small = make_plan(prints, dataset, make_settings("cpu", ("planner.pixels=4096",)))
     assert small.spacing[0] > plan.spacing[0] and small.crop == (64, 64)
@@ -129,14 +129,16 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
     facts = CaseFacts("a", (9, 300, 100), (5.0, 0.5, 1.0), (10, 0), (), (2, 0), (0, 0), 0, 0, {})
 
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
-    assert plan.spacing == (0.5, 1.0) and plan.crop == (128, 112)
+    assert plan.spacing == (0.5, 1.0) and plan.crop == (96, 96)
 
 
 @pytest.mark.parametrize(("extent", "spacing"), [(40.0, 1.0), (100.0, 250 / 128), (180.0, 3.0)])
 def test_a_crop_shows_the_surroundings_but_no_more_than_the_slice(extent, spacing):
     facts = CaseFacts("a", (9, 384, 384), (5.0, 1.0, 1.0), (10, 10), ((extent, extent),), (2, 2), (0, 0), 0, 9, {})
-    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
-    assert plan.spacing == pytest.approx((spacing, spacing), abs=1e-4) and plan.crop == (128, 128)
+    whole = make_plan(Fingerprint((facts,)), Named, make_settings("cpu", ("planner.pixels=16384", "planner.view=1")))
+    assert whole.spacing == pytest.approx((spacing, spacing), abs=1e-4) and whole.crop == (128, 128)
+    part = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))  # three quarters of it, in pixels of that size
+    assert part.spacing == whole.spacing and part.crop == (96, 96)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,11 @@ from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 
+FIELD_OF_VIEW = 2.5
+"""The field of view is this many times the extent of the annotated foreground: surroundings tell a structure from what
+looks like it elsewhere, and are worth more than fine pixels where the budget allows only one. No more than the slice,
+though: where structures lie all over it, there is nothing round it to show."""
+
 ANISOTROPIC = 1.3
 """Row and column spacing are kept apart from this ratio on; below it one square pixel serves both."""
 
@@ -18,9 +23,9 @@ SMALLEST_CROP = 64
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
 
-    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than `view` times
-    the extent (95th percentile) of the annotated foreground: surroundings tell a structure from what looks like it
-    elsewhere. No more than the slice, though: where structures lie all over it, there is nothing round it to show.
+    Spacing: the data set's median, or coarser where a crop within the pixel budget would else show less than the share
+    `view` of the field of view: 2.5 times the extent (95th percentile) of the annotated foreground, or the slice if
+    that is smaller.
     Crop: a square within the budget, no larger than the slices (95th percentile), a multiple of the coarsest stride.
     Depth: 5 levels, fewer while the coarsest feature would be under 4 pixels. Batch: the budget's.
     """
@@ -66,8 +71,8 @@ def _spacing(
     if max(rows, columns) / min(rows, columns) < ANISOTROPIC:
         rows = columns = math.sqrt(rows * columns)
     extents = [extent for case in prints.cases for extent in case.extents]
-    shown = np.minimum(view * np.percentile(extents, 95, axis=0), size) if extents else np.zeros(2)
-    needed = shown / sides
+    field = np.minimum(FIELD_OF_VIEW * np.percentile(extents, 95, axis=0), size) if extents else np.zeros(2)
+    needed = view * field / sides
     coarser = max(1.0, needed[0] / rows, needed[1] / columns)
     return float(rows * coarser), float(columns * coarser)
 
