@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from benchmarks.models import plan_of, random_net
 from benchmarks.timing import Row, compare
 from pclmix.infer import predict_slices
+from pclmix.network.arithmetic import native_dtype
 from pclmix.network.dual import DualDecoderNet
-from pclmix.network.fast import for_inference, native_dtype
+from pclmix.network.fast import for_inference
 
 SIZES = {"cpu": (176, 144), "paper": (224, 224)}
 """Pixels of a slice at the plan's spacing."""

@@ -18,7 +18,8 @@ from benchmarks.models import plan_of, random_net
 from benchmarks.step import TINY, advance, dense_batch, phantom_session
 from benchmarks.timing import Row, seconds
 from pclmix.infer import predict_slices
-from pclmix.network.fast import for_inference, native_dtype
+from pclmix.network.arithmetic import native_dtype
+from pclmix.network.fast import for_inference
 
 
 def bench(runs: int, quick: bool) -> list[Row]:

@@ -160,7 +160,7 @@ class TrainSettings(Tree):
     """The loop's settings."""
 
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    """auto: bf16 where the device computes it natively, else fp32."""
+    """auto: bf16 where the device multiplies it faster than fp32 (a CPU is timed), else fp32; fp16 on an older GPU."""
     ema: float = Field(0.02, ge=0, lt=1)
     """Averaging window of the weights as a fraction of T; 0 keeps the last weights."""
     validations: int = Field(6, ge=1)

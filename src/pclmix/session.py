@@ -15,8 +15,8 @@ from pclmix.compare.base import Losses, Method
 from pclmix.config import OptimizerSettings, Plan, Settings
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.cache import CachedCase
+from pclmix.network.arithmetic import native_dtype
 from pclmix.network.dual import SegmentationNet
-from pclmix.network.fast import native_dtype
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Op
 
 
 def precision(settings: Settings) -> str:
-    """Fabric's name of the arithmetic: bf16 where the device computes it natively, else fp32."""
+    """Fabric's name of the arithmetic: bf16 where the device multiplies it faster than fp32."""
     if settings.train.precision != "auto":
         return settings.train.precision
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from pclmix.config import NetworkSettings, Plan
+from pclmix.network.arithmetic import native_dtype
 from pclmix.network.dual import segmentation_net
-from pclmix.network.fast import folded, for_inference, native_dtype
+from pclmix.network.fast import folded, for_inference
 
 CPU = torch.device("cpu")
 

@@ -15,6 +15,7 @@ from pclmix.config import Plan
 from pclmix.export.portable import portable, require_agreement, unwarned
 from pclmix.files import atomic_path, claim_folder
 from pclmix.model_file import load_model
+from pclmix.network import arithmetic
 
 SCRIPTS = Path(__file__).parent / "bundle_scripts"
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -36,7 +37,7 @@ def write_bundle(model: str | Path, out: Path, *, overwrite: bool = False) -> Pa
         with unwarned():
             written = torch.jit.load(str(temporary))
         require_agreement(net, plan, written, str(out / "models" / "model.ts"))
-    for source in sorted(SCRIPTS.glob("*.py")):
+    for source in (*sorted(SCRIPTS.glob("*.py")), Path(arithmetic.__file__)):
         _write(out / "scripts" / source.name, partial(shutil.copyfile, source))
     texts = {
         "docs/README.md": _card(plan),
@@ -61,12 +62,12 @@ def _inference(plan: Plan) -> dict[str, Any]:
     """configs/inference.json; a value that begins with $ is Python, @ refers to another entry."""
     ours = "scripts.segmentation"
     return {
-        "imports": ["$import scripts.segmentation as segmentation"],
+        "imports": ["$import scripts.arithmetic as arithmetic", "$import scripts.segmentation as segmentation"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/labels'",
         "device": "$torch.device('cuda' if torch.cuda.is_available() else 'cpu')",
-        "dtype": "$segmentation.native_dtype(@device)",
+        "dtype": "$arithmetic.native_dtype(@device)",
         "dataset": f"$segmentation.find_cases(@dataset_dir, {len(plan.channels)})",
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts').to(@device, @dtype).eval()",
         "preprocessing": {

@@ -1,4 +1,4 @@
-"""A trained network made quick: batch norm folded into the convolutions, channels-last, bf16 where it is native."""
+"""A trained network made quick: batch norm folded into the convolutions, channels-last, bf16 where that is quicker."""
 
 import copy
 import itertools
@@ -6,6 +6,8 @@ import itertools
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pclmix.network.arithmetic import native_dtype
 
 
 def for_inference(net: nn.Module, device: torch.device, dtype: torch.dtype | None = None) -> nn.Module:
@@ -27,13 +29,3 @@ def folded(net: nn.Module) -> nn.Module:
                 setattr(parent, name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
     return net
-
-
-def native_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the device multiplies it faster than fp32, else fp32."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        features = torch.cpu.get_capabilities()
-        native = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32

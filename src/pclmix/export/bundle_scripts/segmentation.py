@@ -50,16 +50,6 @@ def find_cases(folder: str | Path, channels: int) -> list[dict[str, Any]]:
     return [{"case": case, "image": [files[index] for index in sorted(files)]} for case, files in cases.items()]
 
 
-def native_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the device multiplies it faster than fp32, else fp32; what `pclmix predict` computes in."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        known = torch.cpu.get_capabilities()
-        native = bool(known.get("avx512_bf16") or known.get("amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
-
-
 class ImageToSlices(Transform):
     """Adds "slices", "axis" and "shape" to a case: normalised channels, cut along the slice axis, resampled.
 
