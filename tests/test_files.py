@@ -1,6 +1,7 @@
 """Nothing is lost: temporary names, renames, and folders that are refused."""
 
 import errno
+import os
 
 import pytest
 
@@ -28,6 +29,22 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     if isinstance(error, OSError):
         assert str(path) in str(caught.value) and "No space" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_a_file_is_as_open_as_the_umask_lets_it_be(tmp_path):
+    """safetensors writes files that their owner alone may read; others of a laboratory share our models."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    for name, write in (("strict", strictly), ("usual", lambda path: path.write_text("text"))):
+        with atomic_path(tmp_path / name) as temporary:
+            write(temporary)
+        assert (tmp_path / name).stat().st_mode == plain.stat().st_mode
+
+
+def strictly(path):
+    path.write_text("text")
+    path.chmod(0o600)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):

@@ -23,6 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to `path` on success, removed on failure.
 
     The temporary name keeps all suffixes (`.nii.gz`), because writers choose the format by them.
+    Who may read `path` is what the user's umask says, even where a writer (safetensors) is stricter.
     Raises `InputError` when the disk refuses (full, read-only); `path` is then as it was before.
     """
     path = Path(path)
@@ -30,7 +31,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+            permissions = temporary.stat().st_mode
+            temporary.unlink()
             yield temporary
+            temporary.chmod(permissions)
             os.replace(temporary, path)
     finally:
         with suppress(OSError):  # where it could not be made there is nothing to remove

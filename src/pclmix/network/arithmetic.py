@@ -26,7 +26,7 @@ def _bf16_pays() -> bool:
     return product_seconds(torch.float32) > PAYS * product_seconds(torch.bfloat16)
 
 
-def product_seconds(dtype: torch.dtype, side: int = 768, runs: int = 5) -> float:
+def product_seconds(dtype: torch.dtype, side: int = 768, runs: int = 3) -> float:
     """Seconds of the quickest of some products of two square matrices on the CPU."""
     matrix = torch.ones(side, side, dtype=dtype)
     torch.mm(matrix, matrix)  # the first one prepares
