@@ -193,7 +193,7 @@ class Settings(Tree):
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
-        "augment": {"flip": False, "rotation": 15.0, "scale": 0.3, "stretch": 0.2, "elastic": 0.02},
+        "augment": {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035},
         "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
         "planner": {"pixels": 96 * 96, "view": 0.75, "batch": 8},
         "train": {"steps": 3000},
