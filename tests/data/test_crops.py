@@ -8,6 +8,7 @@ from pclmix.config import AugmentSettings, Plan, TrainSettings
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.cache import CachedCase
 from pclmix.data.crops import crop_labels, crop_maps
+from pclmix.labels import IGNORE
 
 SHADELESS = {"gamma": 0, "contrast": 0, "brightness": 0, "noise": 0, "blur": 0}
 
@@ -55,3 +56,28 @@ def test_a_mixed_batch_comes_from_no_slice(source):
     mixed = Batch(batch.image, batch.scribble, batch.valid, batch.possible)
     with pytest.raises(ValueError, match="mixed of several slices"):
         crop_labels([], mixed)
+
+
+@pytest.mark.parametrize("crop", [(24, 32), (20, 64), (64, 20)])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        {"rotation": 0, "scale": 0},
+        {"rotation": 15, "scale": 0.4},
+        {"rotation": 180},
+        {"rotation": 20, "scale": 0, "right_angles": True},
+        {"rotation": 15, "scale": 0.3, "elastic": 0.02},
+    ],
+    ids=["still", "shrunk", "turned", "right angles", "bent"],
+)
+def test_a_crop_is_filled_where_its_slice_goes_on(crop, augment):
+    """In the middle of a slice that is large enough, no pixel of a crop is missing, however long and turned it is."""
+    plan = Plan(
+        channels=("mr",), classes={"background": 0, "a": 1}, spacing=(1, 1), crop=crop, batch=32, intensity=("zscore",)
+    )
+    label = np.full((1, 300, 300), IGNORE, np.uint8)
+    label[0, 149:151, 149:151] = 1
+    case = CachedCase("a", "a", np.ones((1, 1, 300, 300), np.float16), label)
+    source = BatchSource([case], plan, AugmentSettings(**augment), TrainSettings(foreground=1), 1)
+    missing = [float((~source.batch(step).valid).float().mean()) for step in range(4)]
+    assert max(missing) <= (1e-3 if augment.get("elastic") else 0)

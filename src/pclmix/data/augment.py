@@ -97,6 +97,20 @@ def _stretch(factor: Tensor, direction: Tensor) -> Tensor:
     return torch.stack([x * x * along + y * y * across, mixed, mixed, y * y * along + x * x * across], 1).view(-1, 2, 2)
 
 
+def window_sides(crop: tuple[int, int], settings: AugmentSettings) -> tuple[int, int]:
+    """Even sides (rows, columns) of a window that holds what a crop in its middle shows: turned, shrunk, and with its
+    control points moved by two standard deviations. What lies in the slice then is real in the crop, not filled in."""
+    factor = (1 + settings.stretch) / (1 - settings.scale) * (1 + 4 * settings.elastic)
+
+    def reach(side: int, other: int) -> float:
+        turn = min(math.radians(settings.rotation), math.atan2(other, side))  # farthest across at the diagonal
+        turned = side * math.cos(turn) + other * math.sin(turn)
+        return max(turned, other) if settings.right_angles else turned
+
+    rows, columns = crop
+    return 2 * math.ceil(reach(rows, columns) * factor / 2), 2 * math.ceil(reach(columns, rows) * factor / 2)
+
+
 class Geometry(NamedTuple):
     """Which pixel of its slice each pixel of a crop shows, both (x, y), centres at whole numbers. `bend` (B, 2, 5, 5)
     moves the crop's pixels as in `Draw`, `frame` (B, 2, 3) leads from there, (x, y, 1), to the slice, and there `swell`

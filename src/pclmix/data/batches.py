@@ -1,6 +1,5 @@
 """Training batches as a pure function of (seed, step), so that a resume needs nothing but the step number."""
 
-import math
 import queue
 import threading
 from collections import Counter
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pclmix.config import AugmentSettings, Plan, TrainSettings
-from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp
+from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp, window_sides
 from pclmix.data.cache import CachedCase
 from pclmix.data.draws import CHANCE, CROPS, PLAIN, Pick, SliceRow, random_numbers
 from pclmix.data.kinds import KINDS, SliceKind
@@ -120,10 +119,7 @@ class BatchSource:
             if plan.rings and kind == "scribble":
                 self.rings[place] = find_ring(strokes, plan.spacing)
         self.held = [kind for kind in KINDS if kind in self.kinds]
-        # The window must hold a rotated, shrunk crop: what lies in the slice then is real, not filled in.
-        reach = math.hypot(*plan.crop) / min(plan.crop) if (augment.rotation or augment.right_angles) else 1.0
-        factor = min(reach, 1.35) * (1 + augment.stretch) / (1 - augment.scale)
-        self.window = tuple(2 * math.ceil(side * factor / 2) for side in plan.crop)
+        self.window = window_sides(plan.crop, augment)
 
     def batch(self, step: int) -> Batch:
         """The rank's share of the augmented batch of a training step."""
