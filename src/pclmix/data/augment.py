@@ -129,7 +129,9 @@ class Geometry(NamedTuple):
         if bool(self.bend.any()):
             moved = functional.interpolate(self.bend, size=tuple(size), mode="bicubic", align_corners=True)
             place = place + moved.permute(0, 2, 3, 1) * torch.tensor([size[1], size[0]])
-        place = torch.einsum("bij,bhwj->bhwi", self.frame[:, :, :2], place) + self.frame[:, None, None, :, 2]
+        # Not as matrix products, whose rounding can depend on how many samples there are: a rank has a share of them.
+        along_x, along_y, shift = self.frame[:, None, None].unbind(dim=-1)
+        place = along_x * place[..., :1] + along_y * place[..., 1:] + shift
         if not bool((self.swell != 1).any()):
             return place
         # A Gaussian fade keeps neighbours in order for magnifications from 1/3 up, so nothing is folded over.

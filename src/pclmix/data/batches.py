@@ -185,7 +185,7 @@ class BatchSource:
         """(B, 2, 3): the crops' centres are the windows'; `matrix` (B, 2, 2) as in `Draw`."""
         middle = (torch.tensor([self.plan.crop[1], self.plan.crop[0]]) - 1) / 2
         window = (torch.tensor([self.window[1], self.window[0]]) - 1) / 2
-        return torch.cat([matrix, (windows.corner + window - matrix @ middle)[:, :, None]], dim=2)
+        return torch.cat([matrix, (windows.corner + window - (matrix * middle).sum(dim=2))[:, :, None]], dim=2)
 
     def _cut(self, windows: _Windows, chosen: Sequence[Pick], geometry: Geometry) -> Batch:
         positions = geometry.positions(self.plan.crop) - windows.corner[:, None, None]
