@@ -35,7 +35,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             permissions = temporary.stat().st_mode
             temporary.unlink()
             yield temporary
-            temporary.chmod(permissions)
+            if temporary.stat().st_mode != permissions:  # disks without permissions may refuse to set any
+                temporary.chmod(permissions)
             os.replace(temporary, path)
     finally:
         with suppress(OSError):  # where it could not be made there is nothing to remove
