@@ -22,7 +22,7 @@ def native_dtype(device: torch.device) -> torch.dtype:
 @functools.cache
 def _bf16_pays() -> bool:
     """By the clock, once a process: that a CPU knows bf16 does not say that it is quick at it. Zen 4 multiplies it 2.2
-    times as fast as fp32, a Sapphire Rapids whose AMX a virtual machine hides .55 times."""
+    times as fast as fp32, an Emerald Rapids whose AMX a virtual machine hides .55 times."""
     return product_seconds(torch.float32) > PAYS * product_seconds(torch.bfloat16)
 
 
