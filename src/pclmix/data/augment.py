@@ -98,8 +98,11 @@ def _stretch(factor: Tensor, direction: Tensor) -> Tensor:
 
 
 def window_sides(crop: tuple[int, int], settings: AugmentSettings) -> tuple[int, int]:
-    """Even sides (rows, columns) of a window that holds what a crop in its middle shows: turned, shrunk, stretched along
-    a side, and with its control points moved by two standard deviations. What lies in the slice then is real in the crop, not filled in."""
+    """Even sides (rows, columns) of a window that holds what a crop in its middle shows.
+
+    Turned, shrunk, stretched along a side, and with its control points moved by two standard deviations. What lies in
+    the slice then is real in the crop, not filled in.
+    """
     factor = (1 + settings.stretch) / (1 - settings.scale) * (1 + 4 * settings.elastic)
 
     def reach(side: int, other: int) -> float:
