@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pclmix.checkpoint import load_checkpoint
+from pclmix.compare.base import Losses
 from pclmix.config import load_tree, make_settings
 from pclmix.data.fingerprint import fingerprint
 from pclmix.data.folder import read_dataset
@@ -20,7 +22,7 @@ from pclmix.errors import InputError
 from pclmix.interrupt import Interrupted
 from pclmix.network.encoder import make_encoder
 from pclmix.session import Session, set_rate, step_seed
-from pclmix.train import RunRecord, train
+from pclmix.train import RunRecord, seconds_a_step, train
 
 TINY = (
     "planner.pixels=2304",
@@ -160,6 +162,24 @@ def test_minutes_fix_the_steps(phantom, tmp_path):
     assert result.steps == load_tree(RunRecord, result.run / "run.toml").steps > 1
     with pytest.raises(InputError, match="too short"):
         train(phantom, tmp_path / "other", settings=settings(), minutes=1e-6)
+
+
+def test_a_timed_step_waits_for_its_batch(monkeypatch):
+    """Where batches are made more slowly than the network learns from them, the step takes as long as a batch."""
+
+    class Source:
+        def batch(self, step):
+            time.sleep(0.05)
+            return step
+
+    class Quick:
+        source = Source()
+
+        def advance(self, batch, progress):
+            return Losses(torch.zeros(()), {}), 0.0
+
+    monkeypatch.setattr("pclmix.train.TIMED_STEPS", (4, 6))
+    assert seconds_a_step(Quick()) >= 0.04
 
 
 def test_refuses_a_folder_in_use_and_another_data_set(phantom, tmp_path):

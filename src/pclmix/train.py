@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +40,9 @@ from pclmix.validation import Validation, Validator
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
 WARM_UP_STEPS = 8
+"""The first steps allocate, and find batches that were made in advance."""
+TIMED_SECONDS, TIMED_STEPS = 3.0, (4, 40)
+"""About how long the step is timed after that, and the least and most steps."""
 
 
 @dataclass(frozen=True)
@@ -223,21 +226,33 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
 
     All ranks take part, and the first one's clock counts.
     """
-    times = []
-    for step in range(WARM_UP_STEPS):
-        batch = session.source.batch(step)
-        start = time.perf_counter()
-        losses, _ = session.advance(batch, 0.5)
-        float(losses.total.detach())
-        times.append(time.perf_counter() - start)
-    times = sorted(times[2:])  # the first steps allocate
-    seconds = times[len(times) // 2]
+    seconds = seconds_a_step(session)
     left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)
     left -= session.method.seconds_besides()
     steps = distributed.lead(lambda: int(left / seconds))
     if steps < 1:
         leave(InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more"))
     return steps
+
+
+def seconds_a_step(session: Session) -> float:
+    """Clock time of a step as the loop has it, the thread that makes the batches at work beside it. Moves the session.
+
+    On few cores that thread takes time from the steps, and it can be the slower of the two, so steps alone would
+    promise too much.
+    """
+    with closing(prefetch(session.source, 0, sys.maxsize)) as batches:
+
+        def advance(steps: int) -> float:
+            start = time.perf_counter()
+            for _ in range(steps):
+                losses, _ = session.advance(next(batches)[1], 0.5)
+                float(losses.total.detach())
+            return (time.perf_counter() - start) / steps
+
+        advance(WARM_UP_STEPS - 1)
+        wanted, (least, most) = TIMED_SECONDS / advance(1), TIMED_STEPS
+        return advance(distributed.lead(lambda: min(max(round(wanted), least), most)))
 
 
 def _figures(recent: list[dict[str, Tensor]], run: Path, session: Session) -> dict[str, float]:

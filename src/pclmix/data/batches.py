@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -229,7 +229,7 @@ class BatchSource:
         return _Windows(from_numpy(image), from_numpy(label), from_numpy(valid), from_numpy(corner), foreground)
 
 
-def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Iterator[tuple[int, Batch]]:
+def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Generator[tuple[int, Batch]]:
     """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing.
 
     The thread computes alone: on all cores it would make the training threads wait at each of its small loops.
