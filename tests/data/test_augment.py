@@ -15,6 +15,11 @@ def source(size=24):
     return label[:, None].float(), label, torch.ones(3, size, size, dtype=torch.bool)
 
 
+def marks(label, valid):
+    """As `warp` takes them."""
+    return torch.where(valid, label + 1, 0).float()
+
+
 def moved_by(matrix, size, window=24, bend=None, centre=None, swell=None):
     """Positions in a window of crops that lie in its middle."""
     count = len(matrix)
@@ -36,14 +41,14 @@ def rotation(angle):
 
 def test_identity_crops_the_centre():
     image, label, valid = source()
-    moved, labels, inside = warp(moved_by(IDENTITY, (8, 10)), image, label, valid)
+    moved, labels, inside = warp(moved_by(IDENTITY, (8, 10)), image, marks(label, valid))
     assert torch.allclose(moved, image[:, :, 8:16, 7:17], atol=1e-5)
     assert torch.equal(labels, label[:, 8:16, 7:17]) and inside.all()
 
 
 def test_right_angle_moves_image_and_label_alike():
     image, label, valid = source()
-    moved, labels, inside = warp(moved_by(rotation(math.pi / 2), (24, 24)), image, label, valid)
+    moved, labels, inside = warp(moved_by(rotation(math.pi / 2), (24, 24)), image, marks(label, valid))
     assert inside.all() and torch.allclose(moved[:, 0], labels.float(), atol=1e-3)
     assert torch.equal(labels, label.rot90(1, (1, 2))) or torch.equal(labels, label.rot90(-1, (1, 2)))
 
@@ -51,19 +56,21 @@ def test_right_angle_moves_image_and_label_alike():
 def test_what_comes_from_outside_is_invalid_never_background():
     image, label, valid = source()
     image = image + 5
-    moved, labels, inside = warp(moved_by(rotation(math.pi / 4), (24, 24)), image, torch.zeros_like(label), valid)
+    moved, labels, inside = warp(
+        moved_by(rotation(math.pi / 4), (24, 24)), image, marks(torch.zeros_like(label), valid)
+    )
     assert 0.7 < inside.float().mean() < 0.95
     assert (labels[~inside] == IGNORE).all() and (labels[inside] == 0).all()
     assert (moved[~inside[:, None]] == 0).all()
     valid[:, :12] = False
-    _, labels, inside = warp(moved_by(IDENTITY, (24, 24)), image, label, valid)
+    _, labels, inside = warp(moved_by(IDENTITY, (24, 24)), image, marks(label, valid))
     assert not inside[:, :12].any() and (labels[:, :12] == IGNORE).all()
 
 
 def test_labels_stay_labels():
     image, label, valid = source()
     chance = draw(AugmentSettings(), 3, torch.Generator().manual_seed(1))
-    _, labels, _ = warp(moved_by(chance.matrix, (16, 16), bend=chance.bend), image, label, valid)
+    _, labels, _ = warp(moved_by(chance.matrix, (16, 16), bend=chance.bend), image, marks(label, valid))
     assert set(labels.unique().tolist()) <= {0, 1, 2, 3, IGNORE}
 
 
@@ -142,7 +149,7 @@ def test_image_and_label_are_bent_alike():
     valid = torch.ones(3, 24, 24, dtype=torch.bool)
     chance = draw(AugmentSettings(elastic=0.03, stretch=0.3), 3, torch.Generator().manual_seed(2))
     moved, labels, inside = warp(
-        moved_by(chance.matrix, (16, 16), bend=chance.bend), label[:, None].float(), label, valid
+        moved_by(chance.matrix, (16, 16), bend=chance.bend), label[:, None].float(), marks(label, valid)
     )
     assert chance.bend.std() > 0.01 and inside.float().mean() > 0.8
     inner = inside & (labels > 0) & (labels < 23)  # beyond the border the image fades to 0

@@ -22,16 +22,35 @@ def test_everything_well_outside_the_ring_is_beyond_and_nothing_inside(spacing):
     ring = find_ring(strokes, spacing)
     assert ring is not None
     assert ring.margin == pytest.approx(MARGIN * np.sqrt(np.pi) * 20.5, rel=0.05)
-    mask = beyond(ring, slice(0, 80), slice(0, 80), spacing)
+    mask = beyond(ring, slice(0, 80), slice(0, 80))
     assert not mask[distance < 20 + ring.margin - 1.5].any()
     assert mask[distance > 21.5 + ring.margin + 1].all() and mask.any()
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3)])
+def test_beyond_is_outside_the_hull_by_more_than_the_margin(spacing):
+    strokes = np.full((40, 50), IGNORE, np.uint8)
+    corners = [(5, 5), (5, 40), (22, 46), (35, 30), (30, 3)]  # one edge along a row, the others at a slant
+    for corner in corners:
+        strokes[corner] = 0
+    strokes[20, 20] = 1
+    ring = find_ring(strokes, spacing)
+    points = np.array(corners) * spacing
+    away = np.full(strokes.shape, -np.inf)
+    for (y, x), (next_y, next_x) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        length = np.hypot(next_y - y, next_x - x)
+        row, column = np.indices(strokes.shape) * np.array(spacing)[:, None, None]
+        away = np.maximum(away, ((next_y - y) * (column - x) - (next_x - x) * (row - y)) / length)
+    mask = beyond(ring, slice(0, 40), slice(0, 50))
+    np.testing.assert_array_equal(mask, away > ring.margin)
+    assert mask[0].all() and not mask[20, 20] and 0.2 < mask.mean() < 0.8
 
 
 def test_a_part_of_the_slice_is_that_part_of_the_mask():
     strokes, _ = ring_slice()
     ring = find_ring(strokes, (1.0, 1.0))
-    whole = beyond(ring, slice(0, 80), slice(0, 80), (1.0, 1.0))
-    np.testing.assert_array_equal(beyond(ring, slice(5, 40), slice(30, 80), (1.0, 1.0)), whole[5:40, 30:])
+    whole = beyond(ring, slice(0, 80), slice(0, 80))
+    np.testing.assert_array_equal(beyond(ring, slice(5, 40), slice(30, 80)), whole[5:40, 30:])
 
 
 def test_no_ring_where_background_lies_on_one_side_on_a_line_or_nowhere():

@@ -143,19 +143,20 @@ class Geometry(NamedTuple):
         return place + away * (fade * (1 / self.swell - 1)[:, None, None])[..., None]
 
 
-def warp(positions: Tensor, image: Tensor, label: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def warp(positions: Tensor, image: Tensor, marks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Resample source windows at `positions` (B, H, W, 2), pixels (x, y) of the windows, centres at whole numbers.
 
-    Shapes: image (B, C, h, w), label (B, h, w) integer, valid (B, h, w) bool -> the same at (H, W). A pixel is valid
-    where its nearest source pixel exists and is valid; an invalid pixel is IGNORE and its image 0.
+    `image`: (B, C, h, w); `marks`: (B, h, w) float32, the label + 1, and 0 where nothing was imaged. Gives image
+    (B, C, H, W), label (B, H, W) int64 and valid (B, H, W) bool. A pixel is valid where its nearest source pixel exists
+    and was imaged; an invalid pixel is IGNORE and its image 0.
     """
     height, width = image.shape[2:]
     grid = (2 * positions + 1) / torch.tensor([width, height]) - 1
     moved = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    flags = torch.stack([label.float(), valid.float()], dim=1)
-    flags = functional.grid_sample(flags, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    inside = flags[:, 1] > 0.5
-    return moved * inside[:, None], torch.where(inside, flags[:, 0].long(), IGNORE), inside
+    found = functional.grid_sample(marks[:, None], grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    label = found[:, 0].long() - 1
+    inside = label >= 0
+    return moved * inside[:, None], torch.where(inside, label, IGNORE), inside
 
 
 def shade(chance: Draw, image: Tensor, valid: Tensor) -> Tensor:

@@ -34,13 +34,12 @@ class Origin(NamedTuple):
 
 
 class _Windows(NamedTuple):
-    """Source windows: `image` (B, C, h, w), `label` (B, h, w), a class, IGNORE or BEYOND, `valid` (B, h, w); `corner`
-    (B, 2), their first pixels (x, y) in their slices; `strokes`, a slice's foreground strokes each, (N, 2) as (row,
-    column)."""
+    """Source windows: `image` (B, C, h, w); `marks` (B, h, w), a class, IGNORE or BEYOND, + 1, and 0 where nothing was
+    imaged; `corner` (B, 2), their first pixels (x, y) in their slices; `strokes`, a slice's foreground strokes each,
+    (N, 2) as (row, column)."""
 
     image: Tensor
-    label: Tensor
-    valid: Tensor
+    marks: Tensor
     corner: Tensor
     strokes: list[NDArray[np.int64]]
 
@@ -189,7 +188,7 @@ class BatchSource:
 
     def _cut(self, windows: _Windows, chosen: Sequence[Pick], geometry: Geometry) -> Batch:
         positions = geometry.positions(self.plan.crop) - windows.corner[:, None, None]
-        image, label, inside = warp(positions, windows.image, windows.label, windows.valid)
+        image, label, inside = warp(positions, windows.image, windows.marks)
         places = [pick.place for pick in chosen]
         scribble, possible = self._ruled_out(label, places)
         return Batch(image, scribble, inside, possible, Origin(torch.tensor(places), geometry))
@@ -207,8 +206,7 @@ class BatchSource:
         chosen = chosen[share]
         batch, (height, width) = len(chosen), self.window
         image = np.zeros((batch, len(self.plan.channels), height, width), np.float32)
-        label = np.full((batch, height, width), IGNORE, np.int64)
-        valid = np.zeros((batch, height, width), bool)
+        marks = np.zeros((batch, height, width), np.float32)
         corner = np.zeros((batch, 2), np.float32)
         foreground = []
         for item, ((place, guide), chance) in enumerate(zip(chosen, chances, strict=True)):
@@ -219,14 +217,14 @@ class BatchSource:
             corner[item] = centre[1] - width // 2, centre[0] - height // 2
             target, source = overlap(centre, (height, width), strokes.shape)
             image[(item, slice(None), *target)] = pixels[(slice(None), *source)]
-            label[(item, *target)] = strokes[source]
+            seen = np.array(strokes[source])
             ring = self.rings[place]
             if ring is not None:
-                outside = beyond(ring, *source, self.plan.spacing)
-                label[(item, *target)][outside & (strokes[source] == IGNORE)] = BEYOND
-            valid[(item, *target)] = True
+                seen[beyond(ring, *source) & (seen == IGNORE)] = BEYOND
+            marks[(item, *target)] = seen
+            marks[(item, *target)] += 1
         from_numpy = torch.from_numpy
-        return _Windows(from_numpy(image), from_numpy(label), from_numpy(valid), from_numpy(corner), foreground)
+        return _Windows(from_numpy(image), from_numpy(marks), from_numpy(corner), foreground)
 
 
 def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Generator[tuple[int, Batch]]:

@@ -18,10 +18,11 @@ MARGIN = 0.1
 
 
 class Ring(NamedTuple):
-    """Convex hull of a slice's background strokes: `edges` (E, 3), outward unit normal (row, column) and offset of each
-    edge in mm; `margin` in mm."""
+    """What the background strokes of a slice (H, W) surround, and `margin` mm round it: the `first` and the `last`
+    column of each row, (H,) whole numbers, `last` before `first` where the whole row lies beyond."""
 
-    edges: NDArray[np.float32]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
     margin: float
 
 
@@ -38,14 +39,23 @@ def find_ring(strokes: NDArray[np.uint8], spacing: tuple[float, float]) -> Ring 
     normals, offsets = hull.equations[:, :2], hull.equations[:, 2]
     if (foreground @ normals.T + offsets > 1e-6).any():
         return None
-    return Ring(hull.equations.astype(np.float32), MARGIN * math.sqrt(hull.volume))  # in 2-D, volume is the area
+    margin = MARGIN * math.sqrt(hull.volume)  # in 2-D, volume is the area
+    # The hull is convex, so of each row one stretch lies within, between the columns in which the edges' lines, moved
+    # out by the margin, cross the row: across * column <= room.
+    across = normals[:, 1:] * spacing[1]
+    room = margin - offsets[:, None] - np.outer(normals[:, 0], np.arange(strokes.shape[0]) * spacing[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = room / across
+    first = np.where(across < 0, crossing, -np.inf).max(axis=0)
+    last = np.where(across > 0, crossing, np.inf).min(axis=0)
+    last[((across == 0) & (room < 0)).any(axis=0)] = -1
+    columns = strokes.shape[1]
+    return Ring(
+        np.ceil(first.clip(0, columns)).astype(np.int64), np.floor(last.clip(-1, columns - 1)).astype(np.int64), margin
+    )
 
 
-def beyond(ring: Ring, rows: slice, columns: slice, spacing: tuple[float, float]) -> NDArray[np.bool_]:
+def beyond(ring: Ring, rows: slice, columns: slice) -> NDArray[np.bool_]:
     """Mask of a part of the slice, true where a pixel lies farther outside the ring than its margin."""
-    y = np.arange(rows.start, rows.stop, dtype=np.float32) * spacing[0]
-    x = np.arange(columns.start, columns.stop, dtype=np.float32) * spacing[1]
-    farthest = np.full((len(y), len(x)), -np.inf, np.float32)
-    for normal_y, normal_x, offset in ring.edges:
-        np.maximum(farthest, np.add.outer(normal_y * y + offset, normal_x * x), out=farthest)
-    return farthest > ring.margin
+    column = np.arange(columns.start, columns.stop)
+    return (column < ring.first[rows, None]) | (column > ring.last[rows, None])
