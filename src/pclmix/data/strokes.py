@@ -21,8 +21,8 @@ class Ring(NamedTuple):
     """What the background strokes of a slice (H, W) surround, and `margin` mm round it: the `first` and the `last`
     column of each row, (H,) whole numbers, `last` before `first` where the whole row lies beyond."""
 
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
     margin: float
 
 
@@ -51,7 +51,7 @@ def find_ring(strokes: NDArray[np.uint8], spacing: tuple[float, float]) -> Ring 
     last[((across == 0) & (room < 0)).any(axis=0)] = -1
     columns = strokes.shape[1]
     return Ring(
-        np.ceil(first.clip(0, columns)).astype(np.int64), np.floor(last.clip(-1, columns - 1)).astype(np.int64), margin
+        np.ceil(first.clip(0, columns)).astype(np.int32), np.floor(last.clip(-1, columns - 1)).astype(np.int32), margin
     )
 
 
