@@ -49,6 +49,17 @@ def refused(path):
     return message
 
 
+def test_weights_in_half_precision_are_loaded_as_fp32(model):
+    folder, net, plan = model
+    halved = segmentation_net(plan)
+    halved.load_state_dict(net.state_dict())
+    save_model(folder / "half.safetensors", halved.half(), plan)
+    loaded, _ = load_model(folder / "half.safetensors")
+    assert all(weight.dtype == torch.float32 for weight in loaded.parameters())
+    for ours, theirs in zip(loaded.parameters(), net.parameters(), strict=True):
+        assert torch.equal(ours, theirs.half().float())
+
+
 @pytest.mark.parametrize("kind", ["folder", "file", "text"])
 def test_round_trip(model, kind):
     folder, net, plan = model

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import time
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -173,7 +174,7 @@ def test_a_timed_step_waits_for_its_batch(monkeypatch):
             return step
 
     class Quick:
-        source = Source()
+        fabric, source, step = SimpleNamespace(device=torch.device("cpu")), Source(), 0
 
         def advance(self, batch, progress):
             return Losses(torch.zeros(()), {}), 0.0

@@ -42,6 +42,8 @@ class NetworkSettings(Tree):
     encoder: Literal["plain", "resnet18", "resnet50"] = "plain"
     weights: str = ""
     """ImageNet weights for a ResNet: a file (torchvision state dict), "download", or "" for random initialisation."""
+    width: int = Field(16, ge=8)
+    """Channels of the plain encoder's finest level; they double a level, to at most 16 times as many."""
     norm: Literal["batch", "group"] = "batch"
     swin_width: int = Field(96, ge=8)
     """Channels of the Swin decoder at stride 4; they double a level. The heads are width / 32 a level, at least 1."""
@@ -199,10 +201,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"steps": 3000},
     },
     "gpu": {
-        "network": {"encoder": "resnet50", "swin_width": 96},
-        "optimizer": {"name": "adamw", "rate": 1e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
-        "planner": {"pixels": 256 * 256, "batch": 24},
-        "train": {"steps": 20_000, "validations": 10},
+        "network": {"encoder": "plain", "width": 32, "swin_width": 64, "embedding": 128, "window": 8},
+        "augment": {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035, "swell": 0.6},
+        "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
+        "planner": {"pixels": 128 * 128, "view": 0.75, "batch": 16},
+        "train": {"steps": 15_000},
     },
     "paper": {
         "network": {"encoder": "resnet50", "swin_width": 96},
@@ -217,7 +220,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {("cpu", "pclmix"): {"sparing": True}}
+METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("cpu", "pclmix"): {"sparing": True},
+    ("gpu", "pclmix"): {"sparing": True},
+}
 """What a preset sets of a method's own table, by (preset, method)."""
 
 

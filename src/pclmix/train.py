@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +164,7 @@ def _loop(
     drawn: list[dict[str, float]] = []
     opened = distributed.together(_open_log, run, session.step, total, console)
     with stop_on_signal() as stop, opened as log:
-        for step, batch in prefetch(session.source, session.step, total):
+        for step, batch in _prefetched(session, total):
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
             drawn.append(session.source.kinds_drawn(batch))
@@ -235,13 +235,19 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     return steps
 
 
+def _prefetched(session: Session, stop: int) -> Generator[tuple[int, Batch]]:
+    """The batches from the session's step on. One thread makes them beside a network on the CPU, whose cores it shares;
+    beside a GPU, which would wait for it, two (more waited for the interpreter's lock: docs/performance.md)."""
+    return prefetch(session.source, session.step, stop, 1 if session.fabric.device.type == "cpu" else 2)
+
+
 def seconds_a_step(session: Session) -> float:
     """Clock time of a step as the loop has it, the thread that makes the batches at work beside it. Moves the session.
 
     On few cores that thread takes time from the steps, and it can be the slower of the two, so steps alone would
     promise too much.
     """
-    with closing(prefetch(session.source, 0, sys.maxsize)) as batches:
+    with closing(_prefetched(session, sys.maxsize)) as batches:
 
         def advance(steps: int) -> float:
             start = time.perf_counter()

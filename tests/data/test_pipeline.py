@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import threading
 import time
 
 import nibabel as nib
@@ -351,9 +352,14 @@ def test_prefetch_gives_the_same_in_order_and_passes_errors_on(source):
     got = list(prefetch(source, 3, 8))
     assert [step for step, _ in got] == [3, 4, 5, 6, 7]
     assert all(torch.equal(batch.image, source.batch(step).image) for step, batch in got)
-    early = prefetch(source, 0, 100)
+    shared = list(prefetch(source, 3, 8, threads=3))
+    assert [step for step, _ in shared] == [3, 4, 5, 6, 7] and list(prefetch(source, 8, 8)) == []
+    assert all(torch.equal(a.image, b.image) for (_, a), (_, b) in zip(got, shared, strict=True))
+    before = threading.active_count()
+    early = prefetch(source, 0, 100, threads=2)
     next(early)
     early.close()
+    assert threading.active_count() == before  # what was begun is over, the rest never begins
 
     class Broken:
         def batch(self, step):
@@ -388,7 +394,8 @@ def test_check_finds_what_would_break_training(phantom, tmp_path):
         require_trainable(read_dataset(folder))
 
 
-def test_the_prefetching_thread_computes_alone_and_leaves_training_its_cores():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_prefetching_threads_compute_alone_and_leave_training_its_cores(threads):
     seen = []
 
     class Watching:
@@ -400,7 +407,7 @@ def test_the_prefetching_thread_computes_alone_and_leaves_training_its_cores():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert [step for step, _ in prefetch(Watching(), 0, 3)] == [0, 1, 2]
+        assert [step for step, _ in prefetch(Watching(), 0, 3, threads)] == [0, 1, 2]
         assert seen == [1, 1, 1] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

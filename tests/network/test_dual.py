@@ -131,8 +131,16 @@ def u_net_flops(widths, size, inputs, classes):
     return 2 * (total + size * size * 9 * widths[0] * classes)
 
 
-def test_inference_costs_what_a_plain_u_net_costs():
-    net = segmentation_net(make_plan(classes=4, depth=5)).eval()
+@pytest.mark.parametrize(
+    "depth, settings, widths",
+    [
+        (5, {}, [16, 32, 64, 128, 256]),
+        (5, {"width": 32}, [32, 64, 128, 256, 512]),
+        (7, {"width": 8}, [8, 16, 32, 64, 128, 128, 128]),
+    ],
+)
+def test_inference_costs_what_a_plain_u_net_costs(depth, settings, widths):
+    plan = make_plan(classes=4, depth=depth, **settings)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 1, 64, 64))
-    assert counter.get_total_flops() == u_net_flops([16, 32, 64, 128, 256], 64, 1, 4)
+        segmentation_net(plan).eval()(torch.zeros(1, 1, 64, 64))
+    assert counter.get_total_flops() == u_net_flops(widths, 64, 1, 4)

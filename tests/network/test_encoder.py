@@ -10,6 +10,7 @@ from pclmix.network.encoder import PlainEncoder, ResNetEncoder
     "encoder, strides, channels",
     [
         (PlainEncoder(1, depth=5), (1, 2, 4, 8, 16), (16, 32, 64, 128, 256)),
+        (PlainEncoder(2, depth=6, width=8), (1, 2, 4, 8, 16, 32), (8, 16, 32, 64, 128, 128)),
         (PlainEncoder(3, depth=6), (1, 2, 4, 8, 16, 32), (16, 32, 64, 128, 256, 256)),
         (ResNetEncoder("resnet18", 2), (2, 4, 8, 16, 32), (64, 64, 128, 256, 512)),
         (ResNetEncoder("resnet50", 1, norm="group"), (2, 4, 8, 16, 32), (64, 256, 512, 1024, 2048)),

@@ -1,9 +1,9 @@
 """Training batches as a pure function of (seed, step), so that a resume needs nothing but the step number."""
 
-import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -24,6 +24,9 @@ from pclmix.labels import IGNORE
 
 BEYOND = 254
 """Label of a pixel beyond its slice's ring, within this file only: it is warped like the others, then taken apart."""
+
+AHEAD = 4
+"""Batches that lie ready at most, besides those in the making."""
 
 
 class Origin(NamedTuple):
@@ -227,45 +230,27 @@ class BatchSource:
         return _Windows(from_numpy(image), from_numpy(marks), from_numpy(corner), foreground)
 
 
-def prefetch(source: BatchSource, start: int, stop: int, ahead: int = 4) -> Generator[tuple[int, Batch]]:
-    """(step, batch) for every step, made by a thread a few steps ahead; order and content do not depend on timing.
+def prefetch(source: BatchSource, start: int, stop: int, threads: int = 1) -> Generator[tuple[int, Batch]]:
+    """(step, batch) for every step, made by threads a few steps ahead; order and content do not depend on timing.
 
-    The thread computes alone: on all cores it would make the training threads wait at each of its small loops.
+    Each thread computes alone: on all cores it would make the training threads wait at each of its small loops.
     """
-    ready: queue.Queue[tuple[int, Batch] | BaseException] = queue.Queue(maxsize=ahead)
-    closed, alone = threading.Event(), threading.Event()
-    cores = torch.get_num_threads()
+    cores, begun = torch.get_num_threads(), threading.Barrier(threads + 1)
 
-    def put(item: tuple[int, Batch] | BaseException) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
+    def alone() -> None:
         torch.get_num_threads()  # a thread that has never asked takes, at its first large tensor, what another set last
         torch.set_num_threads(1)  # of this thread, and of threads begun from now on
-        alone.set()
-        try:
-            for step in range(start, stop):
-                if not put((step, source.batch(step))):
-                    return
-        except BaseException as error:
-            put(error)
 
-    worker = threading.Thread(target=work, daemon=True, name="prefetch")
-    worker.start()
-    alone.wait()
-    torch.set_num_threads(cores)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch", initializer=alone)
     try:
-        for _ in range(start, stop):
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for _ in range(threads):
+            pool.submit(begun.wait)
+        begun.wait()
+        torch.set_num_threads(cores)
+        ahead: deque[Future[Batch]] = deque()
+        for step in range(start, stop):
+            while len(ahead) < AHEAD + threads and step + len(ahead) < stop:
+                ahead.append(pool.submit(source.batch, step + len(ahead)))
+            yield step, ahead.popleft().result()
     finally:
-        closed.set()
-        worker.join()
+        pool.shutdown(cancel_futures=True)

@@ -18,11 +18,10 @@ class CNNDecoder(nn.Module):
 
     def __init__(self, encoder: Encoder, classes: int, norm: str = "batch") -> None:
         super().__init__()
-        steps = len(encoder.channels) - 1 + (encoder.strides[0] == 2)
-        widths = [FINEST_WIDTH * 2 ** (steps - 1 - step) for step in range(steps)]
-        skips = [*reversed(encoder.channels[:-1]), *([0] if encoder.strides[0] == 2 else [])]
-        inputs = [encoder.channels[-1], *widths[:-1]]
         plain = encoder.strides[0] == 1
+        skips = [*reversed(encoder.channels[:-1]), *([] if plain else [0])]
+        widths = skips if plain else [FINEST_WIDTH * 2**step for step in reversed(range(len(skips)))]
+        inputs = [encoder.channels[-1], *widths[:-1]]
         # A transposed convolution halves the channels of the small plain network; a ResNet's 2,048 are upsampled as
         # they are, since the convolution after the skip reduces them anyway.
         self.up = nn.ModuleList(

@@ -37,12 +37,13 @@ class Encoder(nn.Module):
 
 
 class PlainEncoder(Encoder):
-    """`depth` levels of two 3x3 convolutions; 2x2 max pooling between them; 16 channels, doubling to at most 256."""
+    """`depth` levels of two 3x3 convolutions; 2x2 max pooling between them; `width` channels, doubling to at most 16
+    times as many."""
 
     def __init__(self, in_channels: int, depth: int = 5, width: int = 16, norm: str = "batch") -> None:
         super().__init__()
         self.strides = tuple(2**level for level in range(depth))
-        self.channels = tuple(min(width * 2**level, 256) for level in range(depth))
+        self.channels = tuple(width * min(2**level, 16) for level in range(depth))
         inputs = (in_channels, *self.channels[:-1])
         self.levels = nn.ModuleList(conv_block(i, o, norm) for i, o in zip(inputs, self.channels, strict=True))
         self.pool = nn.MaxPool2d(2)
@@ -96,7 +97,7 @@ def make_encoder(plan: Plan) -> Encoder:
     """The encoder a plan asks for, randomly initialised."""
     settings, channels = plan.network, len(plan.channels)
     if settings.encoder == "plain":
-        encoder: Encoder = PlainEncoder(channels, plan.depth, norm=settings.norm)
+        encoder: Encoder = PlainEncoder(channels, plan.depth, settings.width, settings.norm)
     else:
         encoder = ResNetEncoder(settings.encoder, channels, settings.norm)
     for module in encoder.modules():
