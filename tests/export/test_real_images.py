@@ -57,7 +57,8 @@ def test_the_example_gives_the_labels_of_predict(five, exported, tmp_path, in_fp
     files = [str(path) for path in sorted(five.iterdir())]
     monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(exported), str(tmp_path / "theirs"), *files])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
-    require_same(tmp_path / "theirs", predicted(five, tmp_path / "ours"))
+    # Probabilities agree to some 1e-6; now and then a voxel is undecided to that.
+    require_same(tmp_path / "theirs", predicted(five, tmp_path / "ours"), most=2)
 
 
 def test_the_bundle_gives_the_labels_of_predict(five, tmp_path):
