@@ -192,18 +192,21 @@ class Settings(Tree):
     train: TrainSettings = TrainSettings()
 
 
+_SHAPES = {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035}
+_ADAMW = {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
-        "augment": {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035},
-        "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
+        "augment": _SHAPES,
+        "optimizer": _ADAMW,
         "planner": {"pixels": 96 * 96, "view": 0.75, "batch": 8},
         "train": {"steps": 3000},
     },
     "gpu": {
         "network": {"encoder": "plain", "width": 32, "swin_width": 64, "embedding": 128, "window": 8},
-        "augment": {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035, "swell": 0.6},
-        "optimizer": {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0},
+        "augment": {**_SHAPES, "swell": 0.6},
+        "optimizer": _ADAMW,
         "planner": {"pixels": 128 * 128, "view": 0.75, "batch": 16},
         "train": {"steps": 15_000},
     },
