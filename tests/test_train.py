@@ -108,6 +108,22 @@ def test_where_pclmix_spares_itself_no_second_decoder_is_trained(phantom, tmp_pa
     assert decoders == {(): True, SPARING: False}
 
 
+def test_a_sparing_run_labels_its_cases_once_and_goes_on_with_that(phantom, tmp_path, capsys):
+    runs = {}
+    for share in (0.5, 1.0):
+        more = (*SPARING, f"method.own_labels={share}", "train.validations=1")
+        runs[share] = train(phantom, tmp_path / str(share), settings=settings(*more), steps=20).run
+        assert ("learns from its own labels" in capsys.readouterr().err) == (share < 1)
+    held = {share: load_file(run / "checkpoint.safetensors").keys() for share, run in runs.items()}
+    assert held[0.5] - held[1.0] == {"method.labels"}
+    rows = {share: list(csv.DictReader((run / "log.csv").open())) for share, run in runs.items()}
+    assert [float(row["dice"]) > 0 for row in rows[0.5]] == [False, True]
+    assert [float(row["absent"]) > 0 for row in rows[0.5]] == [True, False]
+    assert not any(float(row["dice"]) for row in rows[1.0])
+    first = [{k: v for k, v in rows[share][0].items() if k != "steps_per_second"} for share in runs]
+    assert first[0] == first[1]
+
+
 def test_the_run_folder_holds_what_is_promised(phantom, tmp_path, val):
     result = train(phantom, tmp_path / "run", settings=settings(), steps=4, val_cases=val)
     names = {path.name for path in result.run.iterdir()}

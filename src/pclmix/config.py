@@ -77,6 +77,9 @@ class PCLMixSettings(Tree):
     sparing: bool = False
     """Where strokes both are complete and make rings, learn from them and from what they rule out alone: there the
     second decoder, mix, contrast and consistency cost more than they bring (docs/experiments.md)."""
+    own_labels: float = Field(0.6, gt=0, le=1)
+    """Of a sparing run: the fraction of the training after which it learns from its own labels, drawn to the edges of
+    the images (`pclmix.method.edges`); 1: never."""
 
 
 class OptimizerSettings(Tree):

@@ -159,12 +159,15 @@ def _loop(
     Every rank runs it; what is `lead` is done by the first alone, who has the logs.
     """
     settings, began, saved = session.settings.train, time.monotonic() - seconds, time.monotonic()
+    pause = session.method.pause_at(total)
     due = {round(total * (i + 1) / settings.validations) for i in range(settings.validations - 1)} - {total}
     recent: list[dict[str, Tensor]] = []
     drawn: list[dict[str, float]] = []
     opened = distributed.together(_open_log, run, session.step, total, console)
     with stop_on_signal() as stop, opened as log:
         for step, batch in _prefetched(session, total):
+            if step == pause:
+                session.method.look_back(validator.learnt(session))
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
             drawn.append(session.source.kinds_drawn(batch))
@@ -227,8 +230,9 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     All ranks take part, and the first one's clock counts.
     """
     seconds = seconds_a_step(session)
-    left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations)
-    left -= session.method.seconds_besides()
+    pauses = session.method.pause_at(session.settings.train.steps) is not None  # each costs about a validation, too
+    left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations + pauses)
+    left -= session.method.seconds_besides(validator.begun(session))
     steps = distributed.lead(lambda: int(left / seconds))
     if steps < 1:
         leave(InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more"))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pclmix import distributed
 from pclmix.averaging import with_fresh_statistics
+from pclmix.compare.base import Learnt
 from pclmix.config import ClassGroup, Plan
 from pclmix.data.cache import CachedCase
 from pclmix.data.folder import Case, Dataset, read_dense
@@ -101,12 +102,16 @@ class Validator:
         """The result's network, the plan with its post-processing, and the scores with and without it."""
         net = self._fresh(session, session.averaged.net)
         quick = self._quick(net)
-        kept = choose_components(self._stroke_pairs(quick), component_groups(self.plan))
-        plan = self.plan.model_copy(update={"largest_component": kept})
+        plan = self.plan.model_copy(update={"largest_component": self._components(quick)})
         validation = self._validate(quick, plan, full=True)
         if validation.doubt is not None:
             plan = plan.model_copy(update={"doubt": validation.doubt.lines})
         return net, plan, validation
+
+    def learnt(self, session: Session) -> Learnt:
+        """What the run has learnt so far, for a method that looks back."""
+        quick = self._quick(self._fresh(session, session.averaged.net))
+        return Learnt(quick, self.device, self._components(quick), self.dataset, self.train_cases)
 
     def last_weights(self, session: Session) -> nn.Module:
         """The last weights, not averaged, with fresh statistics."""
@@ -157,6 +162,13 @@ class Validator:
 
     def _stride(self) -> int:
         return max(1, -(-len(self.train_cached) // STROKE_CASES))
+
+    def begun(self, session: Session) -> Learnt:
+        """The same before a run's first steps: a network that knows nothing, to measure with."""
+        return Learnt(self._quick(session.averaged.net), self.device, (), self.dataset, self.train_cases)
+
+    def _components(self, net: nn.Module) -> tuple[ClassGroup, ...]:
+        return choose_components(self._stroke_pairs(net), component_groups(self.plan))
 
     def _stroke_pairs(self, net: nn.Module) -> Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """(prediction, scribble) of some training cases at the plan's spacing."""

@@ -68,7 +68,7 @@ class TestScribble2Label(MethodContract):
         made, _ = self.make(plan)
         clock = iter([10.0, 10.5])
         monkeypatch.setattr("pclmix.compare.s2l.time.perf_counter", lambda: next(clock))
-        assert made.seconds_besides() == pytest.approx(0.5 * 60)  # all six slices fit one chunk, sixty times a run
+        assert made.seconds_besides(None) == pytest.approx(0.5 * 60)  # all six slices fit one chunk, sixty times a run
         assert not made.average.any() and made.net.training
 
     def test_predicting_disturbs_neither_mode_nor_statistics_nor_random_state(self):

@@ -1,10 +1,12 @@
 """Where strokes say enough: what is learnt from there, and when that form is in force."""
 
+import numpy as np
 import pytest
 import torch
 from compare.contract import MethodContract, make_plan, make_source
 from references import m5
 
+from pclmix.compare.full import FullSupervision
 from pclmix.config import PCLMixSettings, make_settings
 from pclmix.method.pclmix import PCLMix
 from pclmix.method.sparing import SparingPCLMix
@@ -47,6 +49,42 @@ class TestSparingPCLMix(MethodContract):
         batch.possible[:, 1] = False
         panels = made.picture(batch, 0.5, torch.Generator())
         assert (panels["prediction"] == 1).all() and not (panels["possible prediction"] == 1).any()
+
+    def labelled(self, plan, source):
+        made, net = self.make(plan, source=source)
+        made.labels = [np.array(source.dense(place)) for place in range(len(source.slices))]
+        return made, net
+
+    def test_once_there_are_own_labels_it_learns_from_those_as_from_dense_ones(self):
+        plan = make_plan()
+        source = make_source(plan)
+        made, net = self.labelled(plan, source)
+        batch = source.batch(0)
+        torch.manual_seed(0)
+        full = FullSupervision(net, plan, FullSupervision.OwnSettings())
+        full.prepare(source)
+        ours, dense = (m.losses(batch, 0.8, torch.Generator()) for m in (made, full))
+        assert torch.equal(ours.total, dense.total)
+        assert ours.terms["dice"] > 0 and ours.terms["absent"] == 0
+        assert made.losses(batch, 0.1, torch.Generator()).terms.keys() == ours.terms.keys()
+
+    def test_own_labels_are_restored(self):
+        plan = make_plan()
+        source = make_source(plan)
+        made, _ = self.labelled(plan, source)
+        other, _ = self.make(plan, source=source)
+        assert other.state_dict() == {}
+        other.load_state_dict(made.state_dict())
+        assert len(other.labels) == len(source.slices)
+        for mine, theirs in zip(made.labels, other.labels, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert "own label" in other.picture(source.batch(0), 0.8, torch.Generator())
+
+    @pytest.mark.parametrize(("share", "step"), [(0.6, 6), (0.04, 0), (0.96, None), (1.0, None)])
+    def test_when_it_looks_back(self, share, step):
+        plan = make_plan()
+        made = SparingPCLMix(SparingPCLMix.network(plan), plan, PCLMixSettings(own_labels=share))
+        assert made.pause_at(10) == step
 
 
 def test_it_takes_the_place_of_pclmix_for_complete_strokes_with_rings_alone():

@@ -1,13 +1,15 @@
 """What every method is to the training loop: a network, a loss, a state of its own, and a picture."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pclmix.config import METHOD_PRESETS, Plan, Settings, Tree, validated
+from pclmix.config import METHOD_PRESETS, ClassGroup, Plan, Settings, Tree, validated
 from pclmix.data.batches import Batch, BatchSource
+from pclmix.data.folder import Case, Dataset
 from pclmix.network.dual import SegmentationNet, kept_for_inference, pretrained_segmentation_net
 
 
@@ -16,6 +18,17 @@ class Losses(NamedTuple):
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+class Learnt(NamedTuple):
+    """What a run has learnt so far: the averaged network, ready for inference on `device`, and the groups of classes of
+    which the largest piece counts. `cases` are those of `dataset` that are trained on."""
+
+    net: nn.Module
+    device: torch.device
+    components: tuple[ClassGroup, ...]
+    dataset: Dataset
+    cases: Sequence[Case]
 
 
 class NoSettings(Tree):
@@ -78,9 +91,17 @@ class Method(ABC):
     def prepare(self, source: BatchSource) -> None:
         """Look at the training slices once, before the first step (also of a resume)."""
 
-    def seconds_besides(self) -> float:
-        """What a run spends on the method besides its steps, estimated; taken off the minutes that are given."""
+    def seconds_besides(self, begun: Learnt) -> float:
+        """What a run spends on the method besides its steps, estimated; taken off the minutes that are given. `begun`:
+        the network before its first steps."""
         return 0.0
+
+    def pause_at(self, total: int) -> int | None:
+        """The step of `total` before which the method is to see what the network has learnt (`look_back`), if any."""
+        return None
+
+    def look_back(self, learnt: Learnt) -> None:
+        """Make use of what the run has learnt so far; what is kept of it belongs to `state_dict`."""
 
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from pclmix.compare.base import Losses, Method
+from pclmix.compare.base import Learnt, Losses, Method
 from pclmix.config import Plan, Tree
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_maps
@@ -97,7 +97,7 @@ class Scribble2Label(Method):
         finally:
             self.net.train(training)
 
-    def seconds_besides(self) -> float:
+    def seconds_besides(self, begun: Learnt) -> float:
         """All predictions of the training slices, by the time that some of them take."""
         places = same_size_chunks([found.shape[1:] for found in self.maps], PIXELS_AT_ONCE)[0][:8]
         start = time.perf_counter()

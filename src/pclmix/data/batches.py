@@ -161,6 +161,15 @@ class BatchSource:
         case, index = self.slices[place]
         return self.cases[case].label[index]
 
+    def possible(self, place: int) -> NDArray[np.bool_]:
+        """(K, H, W) of a training slice: false where its strokes elsewhere rule out a class."""
+        shape = self.strokes(place).shape
+        out = np.repeat(self.present[place], np.prod(shape)).reshape(-1, *shape)
+        ring = self.rings[place]
+        if ring is not None:
+            out[1:] &= ~beyond(ring, slice(0, shape[0]), slice(0, shape[1]))
+        return out
+
     def dense(self, place: int) -> NDArray[np.uint8]:
         """(H, W) dense label of a training slice, where the cases were opened with theirs; of an unlabelled slice all
         IGNORE."""

@@ -1,0 +1,136 @@
+"""A network's own labels: possible by the strokes, in one piece, drawn to edges, and brought to the plan's grid."""
+
+import numpy as np
+import pytest
+import torch
+
+from pclmix.compare.base import Learnt
+from pclmix.config import make_settings
+from pclmix.data.batches import BatchSource
+from pclmix.data.cache import build_cache
+from pclmix.data.fingerprint import fingerprint
+from pclmix.data.folder import read_dataset
+from pclmix.data.plan import make_plan
+from pclmix.labels import IGNORE
+from pclmix.method.own_labels import expected_seconds, own_labels
+
+
+class Says(torch.nn.Module):
+    """Logits of one class everywhere, and of another in a corner."""
+
+    def __init__(self, classes, everywhere, corner):
+        super().__init__()
+        self.classes, self.everywhere, self.corner = classes, everywhere, corner
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, image):
+        logits = torch.zeros(len(image), self.classes, *image.shape[2:])
+        logits[:, self.everywhere] = 5
+        logits[:, self.corner, :4, :4] = 9
+        return logits
+
+
+@pytest.fixture
+def known(phantom):
+    """A data set, its cases, and their slices as a run sees them."""
+    settings = make_settings("cpu", ("planner.strokes=complete", "planner.rings=on", "planner.spacing=2.5"))
+    dataset = read_dataset(phantom)
+    cases = [case for case in dataset.cases if case.label is not None][:3]
+    plan = make_plan(fingerprint(dataset, cases, settings.planner), dataset, settings)
+    cached = build_cache(dataset, cases, plan, dense=True)
+    return dataset, cases, BatchSource(cached, plan, settings.augment, settings.train, 0)
+
+
+def learnt(known, everywhere=0, corner=0, components=()):
+    dataset, cases, source = known
+    net = Says(len(source.plan.classes), everywhere, corner)
+    return Learnt(net, torch.device("cpu"), components, dataset, cases)
+
+
+def test_strokes_keep_what_they_say(known):
+    source = known[2]
+    labels = own_labels(learnt(known), source)
+    assert len(labels) == len(source.slices)
+    for place, label in enumerate(labels):
+        strokes = source.strokes(place)
+        assert label.shape == strokes.shape and label.dtype == np.uint8
+        np.testing.assert_array_equal(label[strokes != IGNORE], strokes[strokes != IGNORE])
+        assert not label[strokes == IGNORE].any()
+
+
+def test_what_strokes_rule_out_is_not_said(known):
+    source = known[2]
+    labels = own_labels(learnt(known, everywhere=2), source)
+    said = 0
+    for place, label in enumerate(labels):
+        possible = source.possible(place)
+        open_ = source.strokes(place) == IGNORE
+        # Probabilities pass through the image's grid, so the line between possible and not may lie a pixel aside.
+        assert ((label == 2) & ~possible[2] & open_).sum() <= 0.02 * label.size
+        said += int((label == 2).sum())
+        if not possible[2].any():
+            assert not (label == 2).any()
+    assert said > 0
+
+
+def test_of_a_structure_in_one_piece_the_largest_counts(known):
+    source = known[2]
+    free = BatchSource(
+        source.cases,
+        source.plan.model_copy(update={"complete_strokes": False, "rings": False}),
+        source.augment,
+        source.train,
+        0,
+    )
+    known = (*known[:2], free)
+    for components, stays in (((), True), (((1, 2),), False)):
+        found = own_labels(learnt(known, everywhere=0, corner=1, components=components), free)
+        assert any(label[0, 0] == 1 for label in found)  # all there is: it is the largest
+        net = Both(len(free.plan.classes))
+        found = own_labels(learnt(known, components=components)._replace(net=net), free)
+        assert any(label[0, 0] == 1 for label in found) == stays
+
+
+class Both(Says):
+    """A piece in a corner, and a larger one elsewhere."""
+
+    def __init__(self, classes):
+        super().__init__(classes, 0, 1)
+
+    def forward(self, image):
+        logits = super().forward(image)
+        logits[:, 1, 8:, 8:] = 9
+        return logits
+
+
+def test_the_edges_are_those_of_the_image_file(known, monkeypatch):
+    """Borders are drawn in the finer grid of the file: a stand-in sees its shape, and pixels in the plan's measure."""
+    dataset, cases, source = known
+    seen = []
+
+    def spy(labels, image, strokes, uniform, pixel):
+        seen.append((labels.shape, image.shape, strokes.shape, uniform, pixel))
+        return np.full_like(labels, 1)
+
+    monkeypatch.setattr("pclmix.method.own_labels.draw_to_edges", spy)
+    labels = own_labels(learnt(known), source)
+    facts = {fact.shape[1:]: fact.spacing for fact in fingerprint(dataset, cases, make_settings("cpu").planner).cases}
+    assert len(seen) == len(cases) and len(facts) > 1
+    for shape, image, strokes, uniform, pixel in seen:
+        assert shape == strokes == (image[0], *image[2:])
+        assert uniform in (1, 2, 3)
+        _, row, column = facts[shape[1:]]
+        assert pixel == pytest.approx((row / 2.5, column / 2.5), rel=1e-3)
+    for place, label in enumerate(labels):
+        assert (label[source.strokes(place) == IGNORE] == 1).all()
+
+
+def test_the_time_is_estimated_with_labels_round_their_strokes(known, monkeypatch):
+    clock = iter([10.0, 12.5])
+    monkeypatch.setattr("pclmix.method.own_labels.time.perf_counter", lambda: next(clock))
+    sampled = []
+    monkeypatch.setattr(
+        "pclmix.method.own_labels.draw_to_edges", lambda labels, *_: sampled.append(np.unique(labels)) or labels
+    )
+    assert expected_seconds(learnt(known), known[2]) == pytest.approx(2.5 * 3 / 2)  # two of three cases are tried
+    assert len(sampled) == 2 and all(len(classes) > 2 for classes in sampled)
