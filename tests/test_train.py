@@ -113,7 +113,8 @@ def test_a_sparing_run_labels_its_cases_once_and_goes_on_with_that(phantom, tmp_
     for share in (0.5, 1.0):
         more = (*SPARING, f"method.own_labels={share}", "train.validations=1")
         runs[share] = train(phantom, tmp_path / str(share), settings=settings(*more), steps=20).run
-        assert ("learns from its own labels" in capsys.readouterr().err) == (share < 1)
+        said = capsys.readouterr().err
+        assert ("learns from its own labels" in said) == ("step 10/20: looking back" in said) == (share < 1)
     held = {share: load_file(run / "checkpoint.safetensors").keys() for share, run in runs.items()}
     assert held[0.5] - held[1.0] == {"method.labels"}
     rows = {share: list(csv.DictReader((run / "log.csv").open())) for share, run in runs.items()}

@@ -167,6 +167,7 @@ def _loop(
     with stop_on_signal() as stop, opened as log:
         for step, batch in _prefetched(session, total):
             if step == pause:
+                console.print(f"step {step}/{total}: looking back at the training cases", highlight=False)
                 session.method.look_back(validator.learnt(session))
             losses, rate = session.advance(batch, step / total)
             recent.append({"total": losses.total.detach(), **losses.terms})
