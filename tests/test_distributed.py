@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -104,14 +105,16 @@ def table(path):
     return np.genfromtxt(path, delimiter=",", names=True)
 
 
+ALIKE = ("network.norm=group", "optimizer.name=sgd", "optimizer.rate=0.005", "planner.batch=4")
+"""Group norm knows no batch. So one process and two differ by the order of sums in fp32 alone, which SGD passes on as
+it is (AdamW divides by the size of the gradient, and so magnifies the rounding of small ones). At a larger rate single
+maxima of the pooling flip within a dozen steps, and what follows is no rounding any more."""
+
+
 def test_two_processes_train_as_one_does(phantom, tmp_path, val):
-    # Group norm knows no batch. The two differ by the order of sums in fp32 alone, which SGD passes on as it is
-    # (AdamW divides by the size of the gradient, and so magnifies the rounding of small ones). At a larger rate single
-    # maxima of the pooling flip within a dozen steps, and what follows is no rounding any more.
-    special = ("network.norm=group", "optimizer.name=sgd", "optimizer.rate=0.005", "planner.batch=4")
     arguments = ["train", phantom, "--out", tmp_path / "two", "--method", "pce", "--steps", "4", "--val-cases", val]
-    process = start("-m", "pclmix", *arguments, "--devices", "2", *options(*special))
-    settings = make_settings("cpu", (*TINY, *special))
+    process = start("-m", "pclmix", *arguments, "--devices", "2", *options(*ALIKE))
+    settings = make_settings("cpu", (*TINY, *ALIKE))
     one = train(phantom, tmp_path / "one", settings=settings, method="pce", steps=4, val_cases=val).run
     code, out, error = finish(process)
     two = tmp_path / "two"
@@ -128,6 +131,19 @@ def test_two_processes_train_as_one_does(phantom, tmp_path, val):
         for column in columns:
             np.testing.assert_allclose(others[column], rows[column], rtol=1e-3 if "dice" in column else 1e-4)
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+
+
+def test_two_processes_make_the_own_labels_that_one_makes(phantom, tmp_path, val):
+    special = (*ALIKE, "planner.strokes=complete", "planner.rings=on", "method.own_labels=0.5")
+    arguments = ["train", phantom, "--out", tmp_path / "two", "--steps", "4", "--val-cases", val]
+    process = start("-m", "pclmix", *arguments, "--devices", "2", *options(*special))
+    one = train(phantom, tmp_path / "one", settings=make_settings("cpu", (*TINY, *special)), steps=4, val_cases=val).run
+    code, _, error = finish(process)
+    assert code == 0 and error.count("step 2/4: looking back") == 1, error
+    packed = [load_file(run / "checkpoint.safetensors")["method.labels"] for run in (one, tmp_path / "two")]
+    first, second = (np.frombuffer(zlib.decompress(part.numpy().tobytes()), np.uint8) for part in packed)
+    assert len(np.unique(first)) == 4
+    assert (first == second).mean() > 0.999  # rounding may tip a pixel between two classes
 
 
 def test_a_stopped_and_killed_run_of_two_goes_on_to_the_same_weights(phantom, tmp_path, val, ranks):
