@@ -78,7 +78,16 @@ class TestSparingPCLMix(MethodContract):
         assert len(other.labels) == len(source.slices)
         for mine, theirs in zip(made.labels, other.labels, strict=True):
             np.testing.assert_array_equal(mine, theirs)
-        assert "own label" in other.picture(source.batch(0), 0.8, torch.Generator())
+
+    def test_its_picture_shows_a_whole_label_where_nothing_was_imaged_too(self):
+        """IGNORE would be drawn as what nobody looked at, and all background round it as strokes."""
+        plan = make_plan()
+        source = make_source(plan)
+        made, _ = self.labelled(plan, source)
+        batch = source.plain_batch(0)
+        assert not batch.valid.all()
+        panel = made.picture(batch, 0.8, torch.Generator())["own label"]
+        assert panel.max() == 2 and (panel[~batch.valid] == 0).all()
 
     @pytest.mark.parametrize(("share", "step"), [(0.6, 6), (0.04, 0), (0.96, None), (1.0, None)])
     def test_when_it_looks_back(self, share, step):

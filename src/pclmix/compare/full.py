@@ -44,6 +44,6 @@ class FullSupervision(Method):
         return {
             "image": batch.image,
             "scribble": batch.scribble,
-            "dense label": crop_labels(self.dense, batch),
+            "dense label": torch.where(batch.valid, crop_labels(self.dense, batch), 0),
             "prediction": self.net(batch.image).argmax(dim=1),
         }

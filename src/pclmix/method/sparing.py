@@ -75,7 +75,7 @@ class SparingPCLMix(Method):
         logits = self.net(batch.image)
         panels = {"image": batch.image, "scribble": batch.scribble, "prediction": most_likely(logits)}
         if self.labels:
-            return panels | {"own label": crop_labels(self.labels, batch)}
+            return panels | {"own label": torch.where(batch.valid, crop_labels(self.labels, batch), 0)}
         return panels | {"possible prediction": most_likely(rule_out(logits, batch.possible))}
 
     def state_dict(self) -> dict[str, Tensor]:
