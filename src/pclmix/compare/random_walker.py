@@ -52,9 +52,7 @@ class RandomWalker(Method):
 
     def prepare(self, source: BatchSource) -> None:
         """Grow the labels of every training slice, or read those that an earlier run grew."""
-        places: dict[int, list[int]] = {}
-        for place, (case, _) in enumerate(source.slices):
-            places.setdefault(case, []).append(place)
+        places = source.places_by_case()
         files = {case: self._file(source, case, of_case) for case, of_case in places.items()}
         missing = [case for case, path in files.items() if not path.exists()]
         console = stderr_console()

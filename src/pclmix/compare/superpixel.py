@@ -62,9 +62,7 @@ def walk(
 
 def walked_slices(source: BatchSource, count: int, compactness: float, decay: float) -> list[Walked]:
     """`walk` of every training slice, by its place; a file a case in the cache folder, whoever made it first."""
-    places: dict[int, list[int]] = {}
-    for place, (case, _) in enumerate(source.slices):
-        places.setdefault(case, []).append(place)
+    places = source.places_by_case()
     walked: dict[int, Walked] = {}
     console = stderr_console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

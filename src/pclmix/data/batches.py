@@ -161,6 +161,13 @@ class BatchSource:
         case, index = self.slices[place]
         return self.cases[case].label[index]
 
+    def places_by_case(self) -> dict[int, list[int]]:
+        """Places of the training slices of each case. Annotated ones are numbered case by case, in this order."""
+        places: dict[int, list[int]] = {}
+        for place, (case, _) in enumerate(self.slices):
+            places.setdefault(case, []).append(place)
+        return places
+
     def possible(self, place: int) -> NDArray[np.bool_]:
         """(K, H, W) of a training slice: false where its strokes elsewhere rule out a class."""
         shape = self.strokes(place).shape

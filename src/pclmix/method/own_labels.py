@@ -32,13 +32,13 @@ SAMPLE = 5
 
 
 def own_labels(learnt: Learnt, source: BatchSource) -> list[Label]:
-    """A label (H, W) of every annotated slice, at the plan's spacing, by its place.
+    """A label (H, W) of every training slice, all annotated, at the plan's spacing, by its place.
 
     The most likely class among those that the strokes leave possible; of a structure that comes in one piece the
     largest; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's. Strokes keep what
     they say.
     """
-    return _labelled(learnt, source, _annotated(source), source.possible)
+    return _labelled(learnt, source, source.places_by_case(), source.possible)
 
 
 def expected_seconds(learnt: Learnt, source: BatchSource) -> float:
@@ -51,19 +51,11 @@ def expected_seconds(learnt: Learnt, source: BatchSource) -> float:
         label = strokes[tuple(index)]
         return np.arange(len(source.plan.classes))[:, None, None] == label
 
-    every = _annotated(source)
+    every = source.places_by_case()
     sample = dict(list(every.items())[: 2 * SAMPLE : 2])
     start = time.perf_counter()
     _labelled(learnt, source, sample, nearest)
     return (time.perf_counter() - start) / len(sample) * len(every)
-
-
-def _annotated(source: BatchSource) -> Places:
-    places: Places = {}
-    for place, (case, _) in enumerate(source.slices):
-        if source.kinds[place] != "unlabelled":
-            places.setdefault(case, []).append(place)
-    return places
 
 
 def _labelled(learnt: Learnt, source: BatchSource, places: Places, possible: Possible) -> list[Label]:
@@ -82,7 +74,7 @@ def _labelled(learnt: Learnt, source: BatchSource, places: Places, possible: Pos
 def _of_case(
     learnt: Learnt, source: BatchSource, case: Case, places: Sequence[int], uniform: int | None, possible: Possible
 ) -> list[Label]:
-    """The labels of a case's annotated slices."""
+    """The labels of a case's slices."""
     plan = source.plan
     images = [read_image(path) for path in case.images]
     axis = plan_axis(images[0], plan)
