@@ -200,6 +200,23 @@ def test_a_timed_step_waits_for_its_batch(monkeypatch):
     assert seconds_a_step(Quick()) >= 0.04
 
 
+def test_minutes_reckon_with_steps_that_cost_less_after_own_labels(phantom, tmp_path, monkeypatch):
+    """Half of the steps take 10 s, the other half 1 s."""
+    took = {"label": [], "none": []}
+
+    def stand_in(session):
+        took["label" if session.method.labels else "none"].append(session)
+        return 1.0 if session.method.labels else 10.0
+
+    monkeypatch.setattr("pclmix.train.seconds_a_step", stand_in)
+    monkeypatch.setattr("pclmix.train._loop", lambda session, validator, run, total, *_: total)
+    for share, expected in ((0.5, 5.5), (1.0, 10.0)):
+        chosen = settings(f"method.own_labels={share}", "train.validations=1")
+        steps = train(phantom, tmp_path / str(share), settings=chosen, minutes=100)
+        assert steps == pytest.approx(6000 / expected, rel=0.02)
+    assert (len(took["none"]), len(took["label"])) == (2, 1)
+
+
 def test_refuses_a_folder_in_use_and_another_data_set(phantom, tmp_path):
     run = tmp_path / "run"
     train(phantom, run, settings=settings(), steps=2)
@@ -396,12 +413,17 @@ def rows_of(run):
     return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
 
 
-def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(mixed, tmp_path, monkeypatch, capsys):
-    arguments = {"settings": settings(), "steps": 6, "seed": 4}
+@pytest.mark.parametrize("more", [(), ("method.own_labels=0.34",)])  # the latter makes its labels after two steps
+def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(
+    mixed, tmp_path, monkeypatch, capsys, more
+):
+    arguments = {"settings": settings(*more), "steps": 6, "seed": 4}
     whole = train(mixed, tmp_path / "whole", **arguments)
     told = capsys.readouterr().err
     assert "2 cases to train on, and 4 unlabelled ones, 0 to validate on" in told
     assert "slices: 16 scribble, 32 unlabelled; of the samples 25.0% are unlabelled" in told
+    assert ("step 2/6: looking back" in told) == bool(more)
+    assert ("method.labels" in load_file(whole.run / "checkpoint.safetensors")) == bool(more)
     record = load_tree(RunRecord, whole.run / "run.toml")
     assert len(record.train_cases) == 2 and len(record.unlabelled_cases) == 4
     assert [(row["drawn_scribble"], row["drawn_unlabelled"]) for row in rows_of(whole.run)] == [("0.75", "0.25")]

@@ -77,9 +77,9 @@ class PCLMixSettings(Tree):
     sparing: bool = False
     """Where strokes both are complete and make rings, learn from them and from what they rule out alone: there the
     second decoder, mix, contrast and consistency cost more than they bring (docs/experiments.md)."""
-    own_labels: float = Field(0.6, gt=0, le=1)
-    """Of a sparing run: the fraction of the training after which it learns from its own labels, drawn to the edges of
-    the images (`pclmix.method.edges`); 1: never."""
+    own_labels: float = Field(0.0, ge=0, le=1)
+    """Fraction of the training after which it learns from its own labels, drawn to the edges of the images
+    (`pclmix.method.edges`); 1: never; 0: .6 where it is sparing, else never. Ours, not the paper's."""
 
 
 class OptimizerSettings(Tree):

@@ -29,6 +29,7 @@ from pclmix.data.plan import make_plan
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.method.pclmix import PCLMix
+from pclmix.method.self_labelling import SelfLabelling
 from pclmix.method.sparing import SparingPCLMix
 from pclmix.model_file import MODEL_NAME
 
@@ -169,11 +170,13 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     if task.chosen is SparingPCLMix:
         left_out = "so the second decoder, mix, contrast and consistency, which cost more than they bring, are left out"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
-        own = PCLMix.own(settings)
+    if issubclass(task.chosen, SelfLabelling):
+        own = task.chosen.own(settings)
         assert isinstance(own, PCLMixSettings)
-        if own.own_labels < 1:
+        share = task.chosen.share(own)
+        if share < 1:
             console.print(
-                f"after {own.own_labels:.0%} of the steps it learns from its own labels of these cases, drawn to the "
+                f"after {share:.0%} of the steps it learns from its own labels of these cases, drawn to the "
                 "edges of their images (else --set method.own_labels=1)",
                 highlight=False,
             )

@@ -110,9 +110,8 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
     unlabelled = distributed.lead_then_follow(build_cache, dataset, task.unlabelled, plan, console)
     cached_validation = distributed.lead_then_follow(build_cache, dataset, task.validated, plan, console)
     batches = settings.train.statistics_batches
-    validator = Validator(
-        dataset, task.validated, cached_validation, task.trained, cached, plan, fabric.device, batches
-    )
+    learnt_from = [*task.trained, *task.unlabelled]
+    validator = Validator(dataset, task.validated, cached_validation, learnt_from, cached, plan, fabric.device, batches)
     record, steps = task.record, task.steps
     if record is None:
         if minutes is not None:
@@ -231,9 +230,14 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     All ranks take part, and the first one's clock counts.
     """
     seconds = seconds_a_step(session)
-    pauses = session.method.pause_at(session.settings.train.steps) is not None  # each costs about a validation, too
-    left = minutes * 60 - validator.expected_seconds(session, session.settings.train.validations + pauses)
+    total = session.settings.train.steps
+    pause = session.method.pause_at(total)
+    validations = session.settings.train.validations + (pause is not None)  # it costs about as much
+    left = minutes * 60 - validator.expected_seconds(session, validations)
     left -= session.method.seconds_besides(validator.begun(session))
+    if pause is not None:
+        session.method.rehearse()
+        seconds += (1 - pause / total) * (seconds_a_step(session) - seconds)
     steps = distributed.lead(lambda: int(left / seconds))
     if steps < 1:
         leave(InputError(f"--minutes {minutes:g}: too short for one step and the validations, expected more"))

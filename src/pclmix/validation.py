@@ -80,7 +80,8 @@ def render(validation: Validation) -> Group:
 
 @dataclass(frozen=True)
 class Validator:
-    """Scores the averaged weights: in passing during a run, in full at its end. Case lists run parallel.
+    """Scores the averaged weights: in passing during a run, in full at its end. Case lists run parallel, but that
+    `train_cases` holds the unlabelled ones, too.
 
     Of several ranks each predicts and scores a part of the cases, and all get all figures.
     """

@@ -1,5 +1,7 @@
 """A network's own labels: possible by the strokes, in one piece, drawn to edges, and brought to the plan's grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,40 @@ def test_the_edges_are_those_of_the_image_file(known, monkeypatch):
         assert pixel == pytest.approx((row / 2.5, column / 2.5), rel=1e-3)
     for place, label in enumerate(labels):
         assert (label[source.strokes(place) == IGNORE] == 1).all()
+
+
+def test_slices_and_cases_that_nobody_annotated_get_labels_too(known):
+    """Theirs come last, in the order of their places, though those of a case are labelled together."""
+    dataset, cases, source = known
+    bare = replace(dataset.cases[3], label=None)
+    half = source.cases[0]
+    strokes = np.array(half.label)
+    strokes[1::2] = IGNORE
+    first = replace(half, label=strokes)
+    (unlabelled,) = build_cache(dataset, [bare], source.plan)
+    mixed = BatchSource(
+        [first, *source.cases[1:]], source.plan, source.augment, source.train, 0, unlabelled=[unlabelled]
+    )
+    net = ByColumn(len(source.plan.classes))
+    labels = own_labels(Learnt(net, torch.device("cpu"), (), dataset, [*cases, bare]), mixed)
+    assert len(labels) == len(mixed.slices) > len(source.slices)
+    for place, label in enumerate(labels):
+        strokes = mixed.strokes(place)
+        assert label.shape == strokes.shape and (label[strokes != IGNORE] == strokes[strokes != IGNORE]).all()
+        if mixed.kinds[place] == "unlabelled":
+            assert label.max() == 1
+
+
+class ByColumn(Says):
+    """Class 1 in the left half."""
+
+    def __init__(self, classes):
+        super().__init__(classes, 0, 1)
+
+    def forward(self, image):
+        logits = super().forward(image)
+        logits[:, 1, :, : image.shape[3] // 2] = 9
+        return logits
 
 
 def test_the_time_is_estimated_with_labels_round_their_strokes(known, monkeypatch):

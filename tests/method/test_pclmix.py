@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import references
 import torch
+from compare.contract import make_plan, make_source
 
+from pclmix.compare.full import FullSupervision
 from pclmix.config import NetworkSettings, PCLMixSettings, Plan
 from pclmix.data.batches import Batch
 from pclmix.labels import IGNORE
@@ -43,9 +45,9 @@ class Counting(torch.nn.Module):
         super().__init__()
         self.net, self.looks = net, []
 
-    def forward(self, x, embed=True):
-        self.looks.append(embed)
-        return self.net(x, embed=embed)
+    def forward(self, x, embed=True, main_only=False):
+        self.looks.append("main" if main_only else embed)
+        return self.net(x, embed=embed, main_only=main_only)
 
 
 def made(**switches):
@@ -152,6 +154,48 @@ def test_switches(switch, left):
     assert set(losses.terms) == left
     assert len(net.looks) == (1 if switch == "mix" else 2)
     assert bool(method.memory.counts.any()) == (switch != "contrast")
+
+
+def test_once_there_are_own_labels_the_main_decoder_alone_learns_from_those():
+    torch.manual_seed(0)
+    small = make_plan()
+    net = Counting(PCLMix.network(small))
+    method, source = PCLMix(net, small, PCLMixSettings(own_labels=0.5)), make_source(small)
+    method.prepare(source)
+    before = method.losses(source.batch(0), 0.4, torch.Generator().manual_seed(1))
+    assert before.terms["dice"] == 0 and before.terms["mixed"] > 0
+    method.labels = [np.array(source.dense(place)) for place in range(len(source.slices))]
+    net.looks.clear()
+    after = method.losses(source.batch(0), 0.6, torch.Generator().manual_seed(1))
+    full = FullSupervision(net.net.segmenter, small, FullSupervision.OwnSettings())
+    full.prepare(source)
+    assert torch.equal(after.total, full.losses(source.batch(0), 0.6, torch.Generator()).total)
+    assert net.looks == ["main"]
+    assert after.terms.keys() == before.terms.keys() and after.terms["mixed"] == 0 < after.terms["dice"]
+    after.total.backward()
+    assert all(weight.grad is not None for weight in net.net.segmenter.parameters())
+    assert all(weight.grad is None for weight in net.net.auxiliary.parameters())
+    assert "own label" in method.picture(source.batch(0), 0.6, torch.Generator())
+
+
+def test_the_whole_method_makes_own_labels_where_it_is_asked_to():
+    for share, step in ((0.0, None), (0.6, 6), (1.0, None)):
+        assert PCLMix(PCLMix.network(plan()), plan(), PCLMixSettings(own_labels=share)).pause_at(10) == step
+
+
+def test_memory_and_own_labels_are_restored():
+    small = make_plan()
+    source = make_source(small)
+    methods = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        methods.append(PCLMix(PCLMix.network(small), small, PCLMixSettings(contrast_warmup=0)))
+        methods[-1].prepare(source)
+    methods[0].losses(source.batch(0), 0.5, torch.Generator().manual_seed(1))
+    methods[0].labels = [np.array(source.dense(place)) for place in range(len(source.slices))]
+    methods[1].load_state_dict(methods[0].state_dict())
+    assert methods[0].memory.counts.any() and torch.equal(methods[0].memory.keys, methods[1].memory.keys)
+    assert [label.tolist() for label in methods[0].labels] == [label.tolist() for label in methods[1].labels]
 
 
 def test_memory_holds_foreground_only_and_both_classes_of_two():

@@ -22,7 +22,7 @@ class Losses(NamedTuple):
 
 class Learnt(NamedTuple):
     """What a run has learnt so far: the averaged network, ready for inference on `device`, and the groups of classes of
-    which the largest piece counts. `cases` are those of `dataset` that are trained on."""
+    which the largest piece counts. `cases` are those of `dataset` that are trained on, unlabelled ones last."""
 
     net: nn.Module
     device: torch.device
@@ -102,6 +102,9 @@ class Method(ABC):
 
     def look_back(self, learnt: Learnt) -> None:
         """Make use of what the run has learnt so far; what is kept of it belongs to `state_dict`."""
+
+    def rehearse(self) -> None:
+        """Take the form that steps have after `look_back`, with nothing learnt, so that they can be timed."""
 
     def after_step(self) -> None:
         """Move the method's own state after an optimiser step."""

@@ -162,7 +162,7 @@ class BatchSource:
         return self.cases[case].label[index]
 
     def places_by_case(self) -> dict[int, list[int]]:
-        """Places of the training slices of each case. Annotated ones are numbered case by case, in this order."""
+        """Places of the training slices of each case, by its number in `cases`."""
         places: dict[int, list[int]] = {}
         for place, (case, _) in enumerate(self.slices):
             places.setdefault(case, []).append(place)

@@ -32,7 +32,7 @@ SAMPLE = 5
 
 
 def own_labels(learnt: Learnt, source: BatchSource) -> list[Label]:
-    """A label (H, W) of every training slice, all annotated, at the plan's spacing, by its place.
+    """A label (H, W) of every training slice, annotated or not, at the plan's spacing, by its place.
 
     The most likely class among those that the strokes leave possible; of a structure that comes in one piece the
     largest; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's. Strokes keep what
@@ -42,8 +42,8 @@ def own_labels(learnt: Learnt, source: BatchSource) -> list[Label]:
 
 
 def expected_seconds(learnt: Learnt, source: BatchSource) -> float:
-    """What `own_labels` will take, by some cases. Classes lie round their strokes, since the confetti of an untrained
-    network would take longer than anything a trained one gives."""
+    """What `own_labels` will take, by some annotated cases. Classes lie round their strokes, since the confetti of an
+    untrained network would take longer than anything a trained one gives."""
 
     def nearest(place: int) -> NDArray[np.bool_]:
         strokes = source.strokes(place)
@@ -52,7 +52,8 @@ def expected_seconds(learnt: Learnt, source: BatchSource) -> float:
         return np.arange(len(source.plan.classes))[:, None, None] == label
 
     every = source.places_by_case()
-    sample = dict(list(every.items())[: 2 * SAMPLE : 2])
+    annotated = [case for case in every if learnt.cases[case].label is not None]
+    sample = {case: every[case] for case in annotated[: 2 * SAMPLE : 2]}
     start = time.perf_counter()
     _labelled(learnt, source, sample, nearest)
     return (time.perf_counter() - start) / len(sample) * len(every)
@@ -67,8 +68,10 @@ def _labelled(learnt: Learnt, source: BatchSource, places: Places, possible: Pos
         made = pool.map(
             lambda case: _of_case(learnt, source, learnt.cases[case], places[case], uniform, possible), places
         )
-        # Slices are numbered case by case, so that those of all cases in a row are in order.
-        return [label for labels in made for label in labels]
+        by_place: dict[int, Label] = {}
+        for of_case, labels in zip(places.values(), made, strict=True):
+            by_place |= zip(of_case, labels, strict=True)
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def _of_case(
@@ -80,7 +83,9 @@ def _of_case(
     axis = plan_axis(images[0], plan)
     shown = [source.slices[place][1] for place in places]
     image = np.stack([to_slices(volume.array, axis)[shown] for volume in images], axis=1)
-    strokes = to_slices(read_scribble(learnt.dataset, case).array, axis)[shown]
+    strokes = np.full((len(shown), *image.shape[2:]), IGNORE, np.uint8)
+    if case.label is not None:
+        strokes = to_slices(read_scribble(learnt.dataset, case).array, axis)[shown]
     probabilities = predict_slices(learnt.net, _stacked(source.image, places), plan.mirror, learnt.device)
     probabilities = probabilities * torch.from_numpy(_stacked(possible, places))
     labels, _ = to_native(probabilities, (image.shape[2], image.shape[3]), plan)

@@ -13,6 +13,7 @@ from pclmix.method.contrast import cell_labels, cell_majority, class_keys, pixel
 from pclmix.method.memory import Memory
 from pclmix.method.mix import draw_mix, mix_batch, mixed_pseudo_label
 from pclmix.method.schedule import contrast_weight, heterogeneous_weight
+from pclmix.method.self_labelling import SelfLabelling
 from pclmix.method.sparing import SparingPCLMix
 from pclmix.method.supervision import absence_loss, rule_out, supervised_loss
 from pclmix.method.uncertainty import certain_labels, entropy, mean_probability, most_likely
@@ -20,7 +21,7 @@ from pclmix.network.dual import dual_decoder_net
 from pclmix.network.projection import STRIDE
 
 
-class PCLMix(Method):
+class PCLMix(SelfLabelling):
     """The published method. Switched off, `mix` leaves out the second look with its halves of M6-M8, `consistency`
     M7 and M8, and `contrast` M3 and the memory.
 
@@ -37,7 +38,7 @@ class PCLMix(Method):
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
     OwnSettings = PCLMixSettings
-    settings: PCLMixSettings
+    usual_share = 1.0
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
         super().__init__(net, plan, settings)
@@ -67,7 +68,12 @@ class PCLMix(Method):
         return dual_decoder_net(plan)
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
-        """M9 of a batch at r = t/T, and our absence loss where the plan has strokes rule classes out."""
+        """M9 of a batch at r = t/T, and our absence loss where the plan has strokes rule classes out.
+
+        Once there are own labels, the main decoder's cross entropy + Dice on those."""
+        if self.labels:
+            losses = self.learnt_from_labels(self.net(batch.image, main_only=True).main, batch)
+            return losses._replace(terms=self._no_terms() | losses.terms)
         weight = self.settings
         # 1 look
         look = self.net(batch.image, embed=weight.contrast)
@@ -107,7 +113,21 @@ class PCLMix(Method):
         if weight.consistency:
             total = total + weight.consistent * heterogeneous_weight(progress) * different
             terms["decoders"] = different
-        return Losses(total, {name: term.detach() for name, term in terms.items()})
+        return Losses(total, self._no_terms() | {name: term.detach() for name, term in terms.items()})
+
+    def _no_terms(self) -> dict[str, Tensor]:
+        """The terms of a run, all of them 0: the log's rows may lie on both sides of the own labels."""
+        weight = self.settings
+        parts = {
+            "supervised": True,
+            "absent": self.absence > 0,
+            "contrast": weight.contrast,
+            "mixed": weight.mix,
+            "mixing": weight.mix and weight.consistency,
+            "decoders": weight.consistency,
+            "dice": self.share(weight) < 1,
+        }
+        return {name: torch.zeros(()) for name, in_force in parts.items() if in_force}
 
     def _contrast(
         self, main: Tensor, embedding: Tensor, certain: Tensor, batch: Batch, generator: torch.Generator
@@ -130,11 +150,12 @@ class PCLMix(Method):
         return loss
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memory."""
-        return self.memory.state_dict()
+        """The memory, and the own labels."""
+        return super().state_dict() | self.memory.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the memory."""
+        """Restore both."""
+        super().load_state_dict(state)
         self.memory.load_state_dict(state)
 
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -153,4 +174,4 @@ class PCLMix(Method):
             "mixed scribble": mixed.scribble,
             "mixed label": mixed_pseudo_label(draw, main, auxiliary),
             "prediction": most_likely(look.main),
-        }
+        } | ({"own label": self.label_panel(batch)} if self.labels else {})

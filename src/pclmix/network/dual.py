@@ -28,10 +28,10 @@ class SegmentationNet(nn.Module):
 
 
 class Look(NamedTuple):
-    """What the network sees: z_c and z_t (B, K, H, W), and e (B, D, ceil(H/8), ceil(W/8)) or None."""
+    """What the network sees: z_c and z_t (B, K, H, W), and e (B, D, ceil(H/8), ceil(W/8)); None where not asked for."""
 
     main: Tensor
-    auxiliary: Tensor
+    auxiliary: Tensor | None
     embedding: Tensor | None
 
 
@@ -42,8 +42,10 @@ class DualDecoderNet(nn.Module):
         super().__init__()
         self.segmenter, self.auxiliary, self.projection = segmenter, auxiliary, projection
 
-    def forward(self, x: Tensor, embed: bool = True) -> Look:
-        """Both decoders' logits at the input's size, and the embedding where `embed` is set."""
+    def forward(self, x: Tensor, embed: bool = True, main_only: bool = False) -> Look:
+        """Logits at the input's size, and the embedding where `embed` is set; with `main_only` no more than z_c."""
+        if main_only:
+            return Look(self.segmenter(x), None, None)
         height, width = x.shape[-2:]
         encoder = self.segmenter.encoder
         features = encoder(pad_to_multiple(x, encoder.strides[-1]))
