@@ -30,6 +30,7 @@ def test_the_paper_preset_is_the_published_setting():
     assert (method.auxiliary, method.contrastive, method.consistent) == (0.4, 0.1, 1.0)
     assert (method.temperature, method.queue, method.anchors, method.anchors_per_class) == (0.07, 500, 1024, 100)
     assert (method.box_area, method.contrast_warmup) == (0.2, 1 / 60)
+    assert (method.absence, method.sparing, method.own_labels) == (1.0, False, 1.0)  # ours; absence needs its rules
     assert (optimizer.name, optimizer.rate, optimizer.momentum, optimizer.weight_decay) == ("sgd", 0.03, 0.9, 1e-4)
     assert (optimizer.power, optimizer.warmup, optimizer.clip_norm) == (0.9, 0.0, 0.0)
     assert (paper.network.encoder, paper.network.swin_width, paper.network.window) == ("resnet50", 96, 7)

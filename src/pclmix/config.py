@@ -77,9 +77,9 @@ class PCLMixSettings(Tree):
     sparing: bool = False
     """Where strokes both are complete and make rings, learn from them and from what they rule out alone: there the
     second decoder, mix, contrast and consistency cost more than they bring (docs/experiments.md)."""
-    own_labels: float = Field(0.0, ge=0, le=1)
+    own_labels: float = Field(1.0, gt=0, le=1)
     """Fraction of the training after which it learns from its own labels, drawn to the edges of the images
-    (`pclmix.method.edges`); 1: never; 0: .6 where it is sparing, else never. Ours, not the paper's."""
+    (`pclmix.method.own_labels`); 1: never. Ours, not the paper's."""
 
 
 class OptimizerSettings(Tree):
@@ -227,8 +227,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("cpu", "pclmix"): {"sparing": True},
-    ("gpu", "pclmix"): {"sparing": True},
+    ("cpu", "pclmix"): {"sparing": True, "own_labels": 0.6},
+    ("gpu", "pclmix"): {"sparing": True, "own_labels": 0.6},
 }
 """What a preset sets of a method's own table, by (preset, method)."""
 

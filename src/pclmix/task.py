@@ -173,10 +173,9 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     if issubclass(task.chosen, SelfLabelling):
         own = task.chosen.own(settings)
         assert isinstance(own, PCLMixSettings)
-        share = task.chosen.share(own)
-        if share < 1:
+        if own.own_labels < 1:
             console.print(
-                f"after {share:.0%} of the steps it learns from its own labels of these cases, drawn to the "
+                f"after {own.own_labels:.0%} of the steps it learns from its own labels of these cases, drawn to the "
                 "edges of their images (else --set method.own_labels=1)",
                 highlight=False,
             )

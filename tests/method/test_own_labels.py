@@ -14,7 +14,7 @@ from pclmix.data.fingerprint import fingerprint
 from pclmix.data.folder import read_dataset
 from pclmix.data.plan import make_plan
 from pclmix.labels import IGNORE
-from pclmix.method.own_labels import expected_seconds, own_labels
+from pclmix.method.own_labels import expected_seconds, own_labels, vouched_for
 
 
 class Says(torch.nn.Module):
@@ -75,7 +75,8 @@ def test_what_strokes_rule_out_is_not_said(known):
     assert said > 0
 
 
-def test_of_a_structure_in_one_piece_the_largest_counts(known):
+def test_of_a_structure_in_one_piece_the_largest_counts(known, monkeypatch):
+    monkeypatch.setattr("pclmix.method.own_labels.vouched_for", lambda labels, *_: labels)
     source = known[2]
     free = BatchSource(
         source.cases,
@@ -125,6 +126,38 @@ def test_the_edges_are_those_of_the_image_file(known, monkeypatch):
         assert pixel == pytest.approx((row / 2.5, column / 2.5), rel=1e-3)
     for place, label in enumerate(labels):
         assert (label[source.strokes(place) == IGNORE] == 1).all()
+
+
+def test_a_piece_that_no_stroke_vouches_for_is_struck_out():
+    """Pieces hang together across classes and slices, so one stroke vouches for all that touches its piece."""
+    labels = np.zeros((3, 8, 12), np.uint8)
+    labels[:2, 1:4, 1:4], labels[:2, 1:4, 4:6] = 1, 2  # one piece of two classes in two slices
+    labels[:, 5:7, 8:11] = 1  # another, all the way through
+    strokes = np.full_like(labels, IGNORE)
+    strokes[0, 2, 2] = 1
+    strokes[2, 6, 8:10] = 0  # background says nothing for a piece
+    for otherwise in (0, IGNORE):
+        out = vouched_for(labels, strokes, otherwise)
+        assert out.dtype == np.uint8
+        np.testing.assert_array_equal(out[:, :5], labels[:, :5])
+        assert (out[:, 5:7, 8:11] == otherwise).all()
+        assert (out[:, 5:7, 8:11] == otherwise).sum() == (out != labels).sum()
+    strokes[0, 2, 2] = IGNORE
+    np.testing.assert_array_equal(vouched_for(labels, strokes, 0), labels)  # nobody drew a structure here
+
+
+@pytest.mark.parametrize(("complete", "found"), [(True, 0), (False, IGNORE)])
+def test_what_takes_the_place_of_such_a_piece(known, monkeypatch, complete, found):
+    """Where strokes leave no gaps it is background, else open; where rings tell what lies far off nobody asks."""
+    source = known[2]
+    for rings, corner in ((False, found), (True, 1)):
+        plan = source.plan.model_copy(update={"complete_strokes": complete, "rings": rings})
+        free = BatchSource(source.cases, plan, source.augment, source.train, 0)
+        with monkeypatch.context() as patch:
+            if rings:
+                patch.setattr("pclmix.method.own_labels.vouched_for", None)
+            labels = own_labels(learnt((*known[:2], free), corner=1), free)
+        assert {int(label[0, 0]) for label in labels} == {corner}
 
 
 def test_slices_and_cases_that_nobody_annotated_get_labels_too(known):

@@ -178,11 +178,6 @@ def test_once_there_are_own_labels_the_main_decoder_alone_learns_from_those():
     assert "own label" in method.picture(source.batch(0), 0.6, torch.Generator())
 
 
-def test_the_whole_method_makes_own_labels_where_it_is_asked_to():
-    for share, step in ((0.0, None), (0.6, 6), (1.0, None)):
-        assert PCLMix(PCLMix.network(plan()), plan(), PCLMixSettings(own_labels=share)).pause_at(10) == step
-
-
 def test_memory_and_own_labels_are_restored():
     small = make_plan()
     source = make_source(small)

@@ -38,7 +38,6 @@ class PCLMix(SelfLabelling):
     citation = "Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
     OwnSettings = PCLMixSettings
-    usual_share = 1.0
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
         super().__init__(net, plan, settings)
@@ -125,7 +124,7 @@ class PCLMix(SelfLabelling):
             "mixed": weight.mix,
             "mixing": weight.mix and weight.consistency,
             "decoders": weight.consistency,
-            "dice": self.share(weight) < 1,
+            "dice": weight.own_labels < 1,
         }
         return {name: torch.zeros(()) for name, in_force in parts.items() if in_force}
 

@@ -1,7 +1,6 @@
 """A method that learns from labels of its own for the last part of a run; ours, not the paper's."""
 
 import zlib
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,12 +16,10 @@ from pclmix.method.supervision import partial_cross_entropy
 
 
 class SelfLabelling(Method):
-    """After a share of the steps the averaged weights label the training slices (`own_labels`); `labels` holds them
-    from then on, and `learnt_from_labels` is the loss."""
+    """After `settings.own_labels` of the steps the averaged weights label the training slices (`own_labels`); `labels`
+    holds them from then on, and `learnt_from_labels` is the loss."""
 
     settings: PCLMixSettings
-    usual_share: ClassVar[float]
-    """The share where the settings leave it open; 1: never."""
 
     def __init__(self, net: nn.Module, plan: Plan, settings: PCLMixSettings) -> None:
         super().__init__(net, plan, settings)
@@ -30,18 +27,13 @@ class SelfLabelling(Method):
         self.labels: list[Label] = []
         """Its own, of each training slice by its place; none before they are made."""
 
-    @classmethod
-    def share(cls, settings: PCLMixSettings) -> float:
-        """Fraction of the steps after which it learns from its own labels; 1: never."""
-        return settings.own_labels or cls.usual_share
-
     def prepare(self, source: BatchSource) -> None:
         """Keep the slices at hand, to label them later."""
         self.source = source
 
     def pause_at(self, total: int) -> int | None:
-        """When the labels are made, if ever."""
-        step = round(self.share(self.settings) * total)
+        """When the labels are made; never where `own_labels` is 1."""
+        step = round(self.settings.own_labels * total)
         return step if step < total else None
 
     def look_back(self, learnt: Learnt) -> None:
@@ -57,7 +49,7 @@ class SelfLabelling(Method):
     def seconds_besides(self, begun: Learnt) -> float:
         """The own labels, where there will be any."""
         assert self.source is not None
-        return expected_seconds(begun, self.source) if self.share(self.settings) < 1 else 0.0
+        return expected_seconds(begun, self.source) if self.settings.own_labels < 1 else 0.0
 
     def learnt_from_labels(self, logits: Tensor, batch: Batch) -> Losses:
         """Cross entropy + Dice on the own labels, as on dense ones: "supervised" and "dice"."""

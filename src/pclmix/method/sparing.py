@@ -22,7 +22,6 @@ class SparingPCLMix(SelfLabelling):
     citation = "M5 of Lei et al., PCLMix, arXiv 2405.06288, ICIC 2024"
     heeds_absence = True
     OwnSettings = PCLMixSettings
-    usual_share = 0.6
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 + weight times the absence loss; once there are own labels, cross entropy + Dice on those."""
