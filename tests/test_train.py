@@ -413,17 +413,17 @@ def rows_of(run):
     return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize("more", [(), ("method.own_labels=0.34",)])  # the latter makes its labels after two steps
+@pytest.mark.parametrize("share", [1.0, 0.34])  # the latter makes its labels after two steps
 def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(
-    mixed, tmp_path, monkeypatch, capsys, more
+    mixed, tmp_path, monkeypatch, capsys, share
 ):
-    arguments = {"settings": settings(*more), "steps": 6, "seed": 4}
+    arguments = {"settings": settings(f"method.own_labels={share}"), "steps": 6, "seed": 4}
     whole = train(mixed, tmp_path / "whole", **arguments)
     told = capsys.readouterr().err
     assert "2 cases to train on, and 4 unlabelled ones, 0 to validate on" in told
     assert "slices: 16 scribble, 32 unlabelled; of the samples 25.0% are unlabelled" in told
-    assert ("step 2/6: looking back" in told) == bool(more)
-    assert ("method.labels" in load_file(whole.run / "checkpoint.safetensors")) == bool(more)
+    assert ("step 2/6: looking back" in told) == (share < 1)
+    assert ("method.labels" in load_file(whole.run / "checkpoint.safetensors")) == (share < 1)
     record = load_tree(RunRecord, whole.run / "run.toml")
     assert len(record.train_cases) == 2 and len(record.unlabelled_cases) == 4
     assert [(row["drawn_scribble"], row["drawn_unlabelled"]) for row in rows_of(whole.run)] == [("0.75", "0.25")]

@@ -150,14 +150,15 @@ def test_a_piece_that_no_stroke_vouches_for_is_struck_out():
 def test_what_takes_the_place_of_such_a_piece(known, monkeypatch, complete, found):
     """Where strokes leave no gaps it is background, else open; where rings tell what lies far off nobody asks."""
     source = known[2]
-    for rings, corner in ((False, found), (True, 1)):
+    for rings in (False, True):
         plan = source.plan.model_copy(update={"complete_strokes": complete, "rings": rings})
         free = BatchSource(source.cases, plan, source.augment, source.train, 0)
         with monkeypatch.context() as patch:
             if rings:
                 patch.setattr("pclmix.method.own_labels.vouched_for", None)
             labels = own_labels(learnt((*known[:2], free), corner=1), free)
-        assert {int(label[0, 0]) for label in labels} == {corner}
+        corners = {int(label[0, 0]) for label in labels}
+        assert 1 in corners if rings else corners == {found}
 
 
 def test_slices_and_cases_that_nobody_annotated_get_labels_too(known):
