@@ -94,20 +94,20 @@ def _of_case(
         row, column = in_plane(images[0].geometry.spacing, axis)
         labels = draw_to_edges(labels, image, strokes, uniform, (row / plan.spacing[0], column / plan.spacing[1]))
     if not plan.rings:
-        labels = vouched_for(labels, strokes, 0 if plan.complete_strokes else IGNORE)
+        labels = vouched_for(labels, strokes)
     coarse = functional.interpolate(torch.from_numpy(labels)[:, None], probabilities.shape[2:], mode="nearest-exact")
     drawn = _stacked(source.strokes, places)
     return list(np.where(drawn == IGNORE, coarse[:, 0].numpy(), drawn))
 
 
-def vouched_for(labels: Label, strokes: Label, otherwise: int) -> Label:
-    """A volume's `labels` (S, H, W), but `otherwise` where a connected piece of foreground holds no foreground stroke:
-    it is likely to be a look-alike. A volume without such strokes stays as it is."""
+def vouched_for(labels: Label, strokes: Label) -> Label:
+    """A volume's `labels` (S, H, W), left open (IGNORE) where a connected piece of foreground holds no foreground
+    stroke: it may be a look-alike, or what nobody painted. A volume without such strokes stays as it is."""
     drawn = (strokes > 0) & (strokes != IGNORE)
     if not drawn.any():
         return labels
     pieces, _ = ndimage.label(labels > 0)
-    return np.where((labels > 0) & ~np.isin(pieces, pieces[drawn]), otherwise, labels).astype(np.uint8)
+    return np.where((labels > 0) & ~np.isin(pieces, pieces[drawn]), IGNORE, labels).astype(np.uint8)
 
 
 def _stacked(of_place: Callable[[int], NDArray[Any]], places: Sequence[int]) -> NDArray[Any]:
