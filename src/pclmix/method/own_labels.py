@@ -35,8 +35,8 @@ def own_labels(learnt: Learnt, source: BatchSource) -> list[Label]:
     """A label (H, W) of every training slice, annotated or not, at the plan's spacing, by its place.
 
     The most likely class among those that the strokes leave possible; of a structure that comes in one piece the
-    largest; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's. Strokes keep what
-    they say.
+    largest; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's; open (IGNORE)
+    where nothing vouches for a piece and no ring tells what lies far off. Strokes keep what they say.
     """
     return _labelled(learnt, source, source.places_by_case(), source.possible)
 
