@@ -23,10 +23,10 @@ def bench(runs: int, quick: bool) -> list[Row]:
         net = random_net(plan_of(preset, size))
         image = np.random.default_rng(0).normal(size=(slices, 1, *size)).astype(np.float32)
         quick_net = for_inference(net.segmenter, device)
-        apart = (predict_slices(quick_net, image, False, device) - _by_slice(net, image)).abs().max()
+        apart = (predict_slices(quick_net, image, device) - _by_slice(net, image)).abs().max()
 
         def ours(net: torch.nn.Module = quick_net, image: NDArray[np.float32] = image) -> torch.Tensor:
-            return predict_slices(net, image, False, device)
+            return predict_slices(net, image, device)
 
         def base(net: DualDecoderNet = net, image: NDArray[np.float32] = image) -> torch.Tensor:
             return _by_slice(net, image)

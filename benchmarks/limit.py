@@ -32,7 +32,7 @@ def bench(runs: int, quick: bool) -> list[Row]:
     for preset, size in SIZES.items():
         net = for_inference(random_net(plan_of(preset, size)).segmenter, device)
         image = np.zeros((2 if quick else 10, 1, *size), np.float32)
-        work[f"inference, {preset}"] = partial(predict_slices, net, image, False, device)
+        work[f"inference, {preset}"] = partial(predict_slices, net, image, device)
     return [_row(name, one, runs, quick, device) for name, one in work.items()]
 
 

@@ -30,7 +30,7 @@ def bench(runs: int, quick: bool) -> list[Row]:
 
     def network() -> None:
         for one in slices:
-            predict_slices(net, one, plan.mirror, device)
+            predict_slices(net, one, device, plan)
 
     def ours() -> None:
         for _ in predict_files(model, [images], next(outputs), PredictOptions()):

@@ -40,13 +40,6 @@ def normalise(array, plan, channel):
     return ((array - mean) / max(deviation, 1e-6)).astype(np.float32)
 
 
-def probabilities(session, slices, mirror):
-    """Slices (S, C, H, W) -> class probabilities (S, K, H, W), the mean over mirrored copies if `mirror`."""
-    flips = [(), (2,), (3,), (2, 3)] if mirror else [()]
-    run = [[np.flip(session.run(None, {"image": np.flip(s[None], f)})[0], f) for f in flips] for s in slices]
-    return np.concatenate([np.mean(copies, axis=0) for copies in run])
-
-
 def largest_piece(mask):
     """The largest set of voxels of a 3-D mask that hang together by a face, an edge or a corner.
 
@@ -73,7 +66,8 @@ def segment(session, plan, files):
     slices = np.stack([np.moveaxis(normalise(a, plan, c), axis, 0) for c, a in enumerate(arrays)], axis=1)
     sides = zip(slices.shape[2:], np.delete(spacing, axis), plan["spacing"], strict=True)
     size = [max(1, round(float(n * own / wanted))) for n, own, wanted in sides]
-    found = probabilities(session, resample(slices, size, antialias=True), plan["mirror"])
+    shown = resample(slices, size, antialias=True)
+    found = np.concatenate([session.run(None, {"image": image[None]})[0] for image in shown])
     labels = resample(found, slices.shape[2:], antialias=False).argmax(axis=1).astype(np.uint8)
     for group in plan["largest_component"]:
         mask = np.isin(labels, group)

@@ -6,14 +6,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from scipy import special
+from scipy import ndimage, special
 from torch import nn
 
 from pclmix import infer
 from pclmix.config import Plan
 from pclmix.data.volume import read_image
 from pclmix.errors import InputError
-from pclmix.infer import PredictOptions, predict_files, predict_slices, predict_volume
+from pclmix.infer import PredictOptions, passes, predict_files, predict_slices, predict_volume
 from pclmix.model_file import save_model
 from pclmix.network.dual import segmentation_net
 from pclmix.network.fast import for_inference
@@ -78,7 +78,7 @@ def agreement(a, b):
 
 def test_probabilities_are_the_softmax_at_every_pixel():
     slices = np.random.default_rng(0).normal(size=(3, 1, 9, 11)).astype(np.float32)
-    result = predict_slices(Threshold(), slices, False, CPU)
+    result = predict_slices(Threshold(), slices, CPU)
     assert result.shape == (3, 2, 9, 11) and result.dtype == torch.float32
     np.testing.assert_allclose(result[:, 1].numpy(), special.expit(40 * slices[:, 0]), atol=1e-5)
 
@@ -86,23 +86,58 @@ def test_probabilities_are_the_softmax_at_every_pixel():
 def test_mirroring_is_the_mean_over_the_four_flips():
     slices = np.random.default_rng(0).normal(size=(2, 1, 8, 10)).astype(np.float32)
     flips = [(), (2,), (3,), (2, 3)]
-    single = [np.flip(predict_slices(Ramp(), np.flip(slices, f), False, CPU).numpy(), f) for f in flips]
-    mirrored = predict_slices(Ramp(), slices, True, CPU).numpy()
+    single = [np.flip(predict_slices(Ramp(), np.flip(slices, f), CPU).numpy(), f) for f in flips]
+    mirrored = predict_slices(Ramp(), slices, CPU, make_plan(mirror=True)).numpy()
     np.testing.assert_allclose(mirrored, np.mean(single, axis=0), atol=1e-6)
     assert np.abs(mirrored - single[0]).max() > 0.05
-    flipped = predict_slices(Ramp(), slices[..., ::-1], True, CPU).numpy()
+    flipped = predict_slices(Ramp(), slices[..., ::-1], CPU, make_plan(mirror=True)).numpy()
     np.testing.assert_allclose(flipped[..., ::-1], mirrored, atol=1e-6)
+
+
+def test_turning_is_the_mean_of_the_slice_and_its_turned_copies_brought_back():
+    slices = np.random.default_rng(0).normal(size=(2, 1, 9, 14)).astype(np.float32)
+    turn, middle = np.radians(20), np.array([4.0, 6.5])
+
+    def shown(image, angle):
+        """What a turned copy shows, pixel by pixel; 0 beyond the image."""
+        matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        moved = ndimage.affine_transform(image, matrix, middle - matrix @ middle, order=1, mode="grid-constant")
+        return moved.astype(np.float32)
+
+    total = predict_slices(Ramp(), slices, CPU).numpy()
+    for angle in (-turn, turn):
+        copy = np.stack([[shown(channel, angle) for channel in image] for image in slices])
+        found = predict_slices(Ramp(), copy, CPU).numpy()
+        total = total + np.stack([[shown(channel, -angle) for channel in image] for image in found])
+    plan = make_plan(classes=2, mirror=False, turn=20)
+    result = predict_slices(Ramp(), slices, CPU, plan).numpy()
+    np.testing.assert_allclose(result, total / total.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(result.sum(axis=1), 1, atol=1e-6)
+    assert passes(plan) == 3 and np.abs(result - predict_slices(Ramp(), slices, CPU).numpy()).max() > 0.05
+
+
+def test_a_corner_that_turned_copies_do_not_show_keeps_what_the_slice_says():
+    class Corner(nn.Module):
+        """Class 1 where the image is bright, sure of it."""
+
+        def forward(self, x):
+            return torch.stack([-40 * (x[:, 0] - 0.5), 40 * (x[:, 0] - 0.5)], dim=1)
+
+    slices = np.zeros((1, 1, 40, 40), np.float32)
+    slices[..., :3, :3] = 1
+    labels = predict_slices(Corner(), slices, CPU, make_plan(classes=2, mirror=False, turn=45)).argmax(dim=1)
+    np.testing.assert_array_equal(labels.numpy(), slices[:, 0])
 
 
 def test_batches_are_bounded_by_pixels_and_do_not_change_the_result(monkeypatch):
     slices = np.random.default_rng(0).normal(size=(7, 1, 8, 10)).astype(np.float16)
-    whole = predict_slices(Ramp(), slices, False, CPU)
+    whole = predict_slices(Ramp(), slices, CPU)
     monkeypatch.setattr(infer, "PIXELS_AT_ONCE", 170)
     net = Ramp()
-    torch.testing.assert_close(predict_slices(net, slices, False, CPU), whole)
+    torch.testing.assert_close(predict_slices(net, slices, CPU), whole)
     assert net.batches == [2, 2, 2, 1]
     monkeypatch.setattr(infer, "PIXELS_AT_ONCE", 1)
-    torch.testing.assert_close(predict_slices(Ramp(), slices, False, CPU), whole)
+    torch.testing.assert_close(predict_slices(Ramp(), slices, CPU), whole)
 
 
 def test_slices_straight_from_a_memory_map(tmp_path):
@@ -110,7 +145,8 @@ def test_slices_straight_from_a_memory_map(tmp_path):
     np.save(tmp_path / "slices.npy", slices)
     mapped = np.load(tmp_path / "slices.npy", mmap_mode="r")
     torch.testing.assert_close(
-        predict_slices(Threshold(), mapped, True, CPU), predict_slices(Threshold(), slices, True, CPU)
+        predict_slices(Threshold(), mapped, CPU, make_plan(mirror=True)),
+        predict_slices(Threshold(), slices, CPU, make_plan(mirror=True)),
     )
 
 
@@ -175,8 +211,9 @@ def test_nothing_found_leaves_nothing_to_keep(tmp_path):
 def test_options_override_the_plan_only_where_they_are_given():
     plan = make_plan(mirror=True, largest_component=((2,),))
     assert PredictOptions().applied(plan) == plan
-    changed = PredictOptions(mirror=False, largest_component=True).applied(plan)
-    assert (changed.mirror, changed.largest_component) == (False, ((1, 2), (1,), (2,)))
+    changed = PredictOptions(mirror=False, turn=15, largest_component=True).applied(plan)
+    assert (changed.mirror, changed.turn, changed.largest_component) == (False, 15, ((1, 2), (1,), (2,)))
+    assert PredictOptions(turn=0).applied(changed).turn == 0
     assert PredictOptions(largest_component=False).applied(plan).largest_component == ()
     assert (plan.mirror, plan.largest_component) == (True, ((2,),))
 

@@ -283,6 +283,8 @@ class Plan(Tree):
     """Where background strokes surround the foreground strokes of a slice, all beyond them is taken for background."""
     mirror: bool = True
     """Average the probabilities over mirrored copies of a slice."""
+    turn: float = Field(0.0, ge=0, le=180)
+    """Average them over copies turned by so many degrees either way, too; 0: none."""
     largest_component: tuple[ClassGroup, ...] = ()
     """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
     doubt: tuple[tuple[float, float], ...] = ()

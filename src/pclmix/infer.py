@@ -1,9 +1,10 @@
 """Image file -> label file, with the main decoder only.
 
-Whole slices go through the network in batches; probabilities come back to the native grid and are averaged over
-mirrored copies there is time for; then argmax and the plan's post-processing.
+Whole slices go through the network in batches; probabilities are averaged over mirrored or turned copies, as the plan
+has it, and come back to the native grid; then argmax and the plan's post-processing.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pclmix.config import Plan
 from pclmix.data.formats.listing import image_files
@@ -53,6 +55,7 @@ class PredictOptions:
     then of each, False of none. `format` is one of `OUTPUTS`, None that of the input."""
 
     mirror: bool | None = None
+    turn: float | None = None
     largest_component: bool | None = None
     save_probabilities: bool = False
     save_uncertainty: bool = False
@@ -65,6 +68,8 @@ class PredictOptions:
         changes: dict[str, object] = {}
         if self.mirror is not None:
             changes["mirror"] = self.mirror
+        if self.turn is not None:
+            changes["turn"] = self.turn
         if self.largest_component is not None:
             changes["largest_component"] = component_groups(plan) if self.largest_component else ()
         return plan.model_copy(update=changes)
@@ -83,20 +88,51 @@ class Prediction:
 
 
 @torch.inference_mode()
-def predict_slices(net: nn.Module, slices: NDArray[np.floating], mirror: bool, device: torch.device) -> Tensor:
-    """Class probabilities (S, K, h, w), float32 on the CPU, of preprocessed slices (S, C, h, w)."""
+def predict_slices(
+    net: nn.Module, slices: NDArray[np.floating], device: torch.device, plan: Plan | None = None
+) -> Tensor:
+    """Class probabilities (S, K, h, w), float32 on the CPU, of preprocessed slices (S, C, h, w).
+
+    With a plan they are the mean over the copies that it asks for (`over_copies`).
+    """
     dtype = next((parameter.dtype for parameter in net.parameters()), torch.float32)
     count = max(1, PIXELS_AT_ONCE // (slices.shape[2] * slices.shape[3]))
+
+    def probabilities(image: Tensor) -> Tensor:
+        found: Tensor = net(image.to(dtype, memory_format=torch.channels_last)).float().softmax(dim=1)
+        return found
+
     parts = []
     for start in range(0, len(slices), count):
         chunk = torch.from_numpy(np.ascontiguousarray(slices[start : start + count], dtype=np.float32)).to(device)
-        flips: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)] if mirror else [()]
-        total: Tensor | float = 0.0
-        for axes in flips:
-            image = chunk.flip(axes).to(dtype, memory_format=torch.channels_last)
-            total = total + net(image).float().softmax(dim=1).flip(axes)
-        parts.append((total / len(flips)).cpu())  # type: ignore[union-attr]
+        parts.append((over_copies(probabilities, chunk, plan) if plan else probabilities(chunk)).cpu())
     return torch.cat(parts)
+
+
+def over_copies(probabilities: Callable[[Tensor], Tensor], images: Tensor, plan: Plan) -> Tensor:
+    """Mean of the probabilities (B, K, H, W) of `images` (B, C, H, W) over the copies that the plan asks for, each
+    brought back; what a turned copy does not show counts in the others alone."""
+    total = probabilities(images)
+    for axes in ((2,), (3,), (2, 3)) if plan.mirror else ():
+        total = total + probabilities(images.flip(axes)).flip(axes)
+    for turn in (-plan.turn, plan.turn) if plan.turn else ():
+        total = total + turned(probabilities(turned(images, turn)), -turn)
+    return total / total.sum(dim=1, keepdim=True)
+
+
+def turned(images: Tensor, degrees: float) -> Tensor:
+    """Images (B, C, H, W) turned about their middle, bilinear, of the same size; 0 where they show nothing."""
+    height, width = images.shape[2:]
+    rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    grid = torch.stack([(cosine * x - sine * y) * 2 / width, (sine * x + cosine * y) * 2 / height], dim=-1)
+    return functional.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)
+
+
+def passes(plan: Plan) -> int:
+    """How often a prediction runs the network on a slice."""
+    return (4 if plan.mirror else 1) + (2 if plan.turn else 0)
 
 
 def to_native(probabilities: Tensor, shape: tuple[int, int], plan: Plan) -> tuple[NDArray[np.uint8], Tensor]:
@@ -118,7 +154,7 @@ def predict_volume(
     axis = plan_axis(images[0], plan)
     sides = [n for index, n in enumerate(images[0].array.shape) if index != axis]
     slices = preprocess_image(images, plan)
-    labels, native = to_native(predict_slices(net, slices, plan.mirror, device), (sides[0], sides[1]), plan)
+    labels, native = to_native(predict_slices(net, slices, device, plan), (sides[0], sides[1]), plan)
     labels = keep_largest_component(labels, plan.largest_component)
     doubt = None
     if uncertainty:

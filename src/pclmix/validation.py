@@ -21,7 +21,7 @@ from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
 from pclmix.doubt import Calibration, calibrate, confidence
 from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
-from pclmix.infer import predict_slices, to_native
+from pclmix.infer import passes, predict_slices, to_native
 from pclmix.labels import IGNORE
 from pclmix.network.fast import for_inference
 from pclmix.postprocess import choose_components, component_groups, keep_largest_component
@@ -33,15 +33,12 @@ STROKE_CASES = 16
 SAMPLE = 5
 """Cases on which the time of a validation is estimated."""
 
-MIRRORED_COST = 4
-"""Passes of a mirrored prediction against a plain one."""
-
 
 @dataclass(frozen=True)
 class Validation:
-    """`plain` is scored without mirroring and post-processing, `default` as `predict` does by default; both are None
-    where no validation case has a dense label. `strokes`: pCE and agreement on the scribbles of validation cases.
-    `doubt`: what the expected Dice of a prediction was calibrated to, where there were cases enough."""
+    """`plain` is scored without averaging over copies and post-processing, `default` as `predict` does by default; both
+    are None where no validation case has a dense label. `strokes`: pCE and agreement on the scribbles of validation
+    cases. `doubt`: what the expected Dice of a prediction was calibrated to, where there were cases enough."""
 
     plain: Evaluation | None
     default: Evaluation | None
@@ -72,7 +69,9 @@ def render(validation: Validation) -> Group:
     if validation.default is not None:
         parts.append(render_evaluation(validation.default, "validation, as predict gives it by default"))
     if validation.plain is not None:
-        parts.append(render_evaluation(validation.plain, "validation, without mirroring and post-processing"))
+        parts.append(
+            render_evaluation(validation.plain, "validation, without averaging over copies and post-processing")
+        )
     if validation.strokes:
         parts.append("on the strokes: " + ", ".join(f"{k} {v:.4f}" for k, v in validation.strokes.items()))
     return Group(*parts)
@@ -96,7 +95,7 @@ class Validator:
     statistics_batches: int
 
     def during(self, session: Session) -> Validation:
-        """Without mirroring and post-processing, which would cost four times as much."""
+        """Without averaging over copies and post-processing, which would cost several times as much."""
         return self._validate(self._quick(self._fresh(session, session.averaged.net)), self.plan, full=False)
 
     def at_end(self, session: Session) -> tuple[nn.Module, Plan, Validation]:
@@ -128,13 +127,13 @@ class Validator:
         quick = self._quick(net)
         start = time.perf_counter()
         for cached in shown:
-            predict_slices(quick, cached.image, False, self.device)
+            predict_slices(quick, cached.image, self.device)
         a_pixel = (time.perf_counter() - start) / sum(cached.image.size for cached in shown)
         ranks = distributed.world()
         scored = sum(cached.image.size for cached in self.cached) / ranks
         chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()]) / ranks
-        mirrored = MIRRORED_COST if self.plan.mirror else 0
-        total += a_pixel * ((validations + mirrored) * scored + max(1, mirrored) * chosen_by)
+        more = passes(self.plan) if passes(self.plan) > 1 else 0
+        total += a_pixel * ((validations + more) * scored + passes(self.plan) * chosen_by)
         return total + (validations + 1) * self._scoring_seconds() / ranks
 
     def _scoring_seconds(self) -> float:
@@ -175,7 +174,7 @@ class Validator:
         """(prediction, scribble) of some training cases at the plan's spacing."""
 
         def pair(case: CachedCase) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            probabilities = predict_slices(net, case.image, self.plan.mirror, self.device)
+            probabilities = predict_slices(net, case.image, self.device, self.plan)
             return probabilities.argmax(dim=1).to(torch.uint8).numpy(), np.asarray(case.label)
 
         return distributed.share_out(pair, self.train_cached[:: self._stride()])
@@ -183,14 +182,14 @@ class Validator:
     def _validate(self, net: nn.Module, plan: Plan, *, full: bool) -> Validation:
         def scored(pair: tuple[Case, CachedCase]) -> _Scored:
             case, cached = pair
-            probabilities = predict_slices(net, cached.image, False, self.device)
+            probabilities = predict_slices(net, cached.image, self.device)
             strokes = _strokes(probabilities, cached.label)
             looks: list[_Look] = []
             if case.dense is not None:
                 looks.append(self._score(case, probabilities, plan, ()))
                 if full:
-                    if plan.mirror:  # else both looks are at the same probabilities
-                        probabilities = predict_slices(net, cached.image, True, self.device)
+                    if passes(plan) > 1:  # else both looks are at the same probabilities
+                        probabilities = predict_slices(net, cached.image, self.device, plan)
                     looks.append(self._score(case, probabilities, plan, plan.largest_component))
             return _Scored(case.id, case.patient, looks, strokes)
 

@@ -159,11 +159,12 @@ def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
     assert make_plan(Fingerprint((facts,) * 6), Named, settings).complete_strokes is complete
 
 
-def test_mirrored_averaging_only_of_what_was_trained_mirrored():
+def test_averaging_only_over_copies_as_they_were_trained():
     facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0, 1, {})
     for flip in (True, False):
-        settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}",))
-        assert make_plan(Fingerprint((facts,)), Named, settings).mirror is flip
+        settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}", "augment.rotation=17"))
+        plan = make_plan(Fingerprint((facts,)), Named, settings)
+        assert (plan.mirror, plan.turn) == (flip, 0 if flip else 13.6)
 
 
 def blob(shape, centre, spacing):

@@ -12,7 +12,7 @@ from pclmix.network.dual import segmentation_net
 
 @pytest.fixture(scope="session")
 def plan() -> Plan:
-    """Two decoder levels, pixels of 1.4 x 1.1 mm, mirrored copies, and pieces to keep."""
+    """Two decoder levels, pixels of 1.4 x 1.1 mm, mirrored and turned copies, and pieces to keep."""
     return Plan(
         channels=("MR", "CT"),
         classes={"background": 0, "a": 1, "b": 2},
@@ -23,6 +23,7 @@ def plan() -> Plan:
         intensity=("zscore", "ct"),
         clip=((0, 0), (-100, 120)),
         statistics=((0, 1), (10, 60)),
+        turn=20,
         largest_component=((1, 2), 2),
     )
 

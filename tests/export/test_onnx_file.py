@@ -11,7 +11,7 @@ from pclmix.config import Plan, tree_from_toml
 from pclmix.errors import InputError
 from pclmix.export import onnx_file
 from pclmix.export.onnx_file import write_onnx
-from pclmix.export.portable import Probabilities
+from pclmix.infer import predict_slices
 from pclmix.model_file import load_model
 
 
@@ -35,11 +35,10 @@ def test_all_of_it_is_one_file(exported):
 
 
 @pytest.mark.parametrize("size", [(1, 5, 3), (4, 16, 40)])
-def test_probabilities_are_those_of_the_network(exported, model, size):
+def test_probabilities_are_those_of_predict(exported, model, plan, size):
     image = torch.randn(size[0], 2, *size[1:])
     (found,) = onnxruntime.InferenceSession(exported).run(None, {"image": image.numpy()})
-    with torch.no_grad():
-        expected = Probabilities(load_model(model)[0])(image).numpy()
+    expected = predict_slices(load_model(model)[0], image.numpy(), torch.device("cpu"), plan).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

@@ -16,6 +16,14 @@ def predict(
     mirror: Annotated[
         bool | None, typer.Option("--mirror/--no-mirror", help="Average over mirrored copies (default: the plan's).")
     ] = None,
+    turn: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=180,
+            help="Average over copies turned by so many degrees either way, 0: none (default: the plan's).",
+        ),
+    ] = None,
     largest_component: Annotated[
         bool | None,
         typer.Option(
@@ -47,6 +55,7 @@ def predict(
 
     options = PredictOptions(
         mirror=mirror,
+        turn=turn,
         largest_component=largest_component,
         save_probabilities=probabilities,
         save_uncertainty=uncertainty,

@@ -93,7 +93,7 @@ class Scribble2Label(Method):
         training = self.net.training
         self.net.eval()
         try:
-            return predict_slices(self.net, slices, mirror=False, device=device).numpy()
+            return predict_slices(self.net, slices, device).numpy()
         finally:
             self.net.train(training)
 

@@ -19,6 +19,9 @@ ANISOTROPIC = 1.3
 
 SMALLEST_CROP = 64
 
+TURN = 0.8
+"""How far copies of a slice are turned at a prediction, as a fraction of the farthest that crops are in training."""
+
 
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
     """Derive the plan; what the user fixed in `settings.planner` is taken as it is.
@@ -45,6 +48,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         for fixed, side, pixels in zip(budget.crop, sides, size / np.array(spacing), strict=True)
     )
     intensity = intensity_rules(dataset, budget)
+    mirror = settings.augment.flip or settings.augment.right_angles
     return Plan(
         channels=dataset.channels,
         classes=dataset.classes,
@@ -58,7 +62,8 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         statistics=tuple((mean, deviation) for _, _, mean, deviation in prints.intensities),
         complete_strokes=budget.strokes == "complete" or (budget.strokes == "auto" and prints.complete_strokes()),
         rings=budget.rings == "on" or (budget.rings == "auto" and prints.ringed()),
-        mirror=settings.augment.flip or settings.augment.right_angles,
+        mirror=mirror,
+        turn=0 if mirror else round(TURN * settings.augment.rotation, 1),
         network=settings.network,
     )
 

@@ -31,12 +31,12 @@ def write_bundle(model: str | Path, out: Path, *, overwrite: bool = False) -> Pa
     """
     net, plan = load_model(model)
     out = claim_folder(out, overwrite=overwrite)
-    network = portable(net, plan)
+    network = portable(net, plan, averaging=False)
     with atomic_path(out / "models" / "model.ts") as temporary:
         network.save(str(temporary))
         with unwarned():
             written = torch.jit.load(str(temporary))
-        require_agreement(net, plan, written, str(out / "models" / "model.ts"))
+        require_agreement(net, plan, written, str(out / "models" / "model.ts"), averaging=False)
     for source in (*sorted(SCRIPTS.glob("*.py")), Path(arithmetic.__file__)):
         _write(out / "scripts" / source.name, partial(shutil.copyfile, source))
     texts = {
@@ -83,8 +83,9 @@ def _inference(plan: Plan) -> dict[str, Any]:
             ],
         },
         "inferer": {
-            "_target_": f"{ours}.MirroredInferer",
+            "_target_": f"{ours}.AveragingInferer",
             "mirror": plan.mirror,
+            "turn": plan.turn,
             "device": "@device",
             "dtype": "@dtype",
         },

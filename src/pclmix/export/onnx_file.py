@@ -25,8 +25,9 @@ def write_onnx(model: str | Path, out: Path, *, overwrite: bool = False) -> Path
     """Write a model to one ONNX file, checked in onnxruntime before it gets its name.
 
     Input `image`: (batch, channel, height, width), float32, any size, preprocessed as the plan says (docs/deploy.md).
-    Output `probabilities`: (batch, class, height, width), float32. Raises `InputError` if there is no such model, the
-    file exists, a library is missing, or the file does not give what PyTorch gives.
+    Output `probabilities`: (batch, class, height, width), float32, averaged over the copies that the plan asks for.
+    Raises `InputError` if there is no such model, the file exists, a library is missing, or the file does not give what
+    PyTorch gives.
     """
     out = Path(out)
     _require_libraries()
@@ -37,7 +38,7 @@ def write_onnx(model: str | Path, out: Path, *, overwrite: bool = False) -> Path
     net, plan = load_model(model)
     with atomic_path(out) as temporary:
         _export(net, plan, temporary)
-        require_agreement(net, plan, _in_onnxruntime(temporary), str(out))
+        require_agreement(net, plan, _in_onnxruntime(temporary), str(out), averaging=True)
     return out
 
 
@@ -54,7 +55,7 @@ def _export(net: SegmentationNet, plan: Plan, path: Path) -> None:
     example = torch.zeros(2, len(plan.channels), 33, 50)
     with unwarned():
         torch.onnx.export(
-            portable(net, plan),
+            portable(net, plan, averaging=True),
             (example,),
             path,
             dynamo=False,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pclmix.config import Plan
 from pclmix.errors import InputError
+from pclmix.infer import over_copies
 from pclmix.network.dual import SegmentationNet
 from pclmix.network.fast import folded
 
@@ -35,6 +36,18 @@ class Probabilities(nn.Module):
         return probabilities
 
 
+class OverCopies(nn.Module):
+    """The same, averaged over the mirrored and turned copies that a plan asks for."""
+
+    def __init__(self, net: nn.Module, plan: Plan) -> None:
+        super().__init__()
+        self.of_one, self.plan = Probabilities(net), plan
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The mean of the probabilities, as `predict` has them."""
+        return over_copies(self.of_one, image, self.plan)
+
+
 @contextmanager
 def unwarned() -> Iterator[None]:
     """No warning from PyTorch that TorchScript and the exporter for it will be replaced some day."""
@@ -43,8 +56,9 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-def portable(net: SegmentationNet, plan: Plan) -> torch.jit.ScriptModule:
-    """The network with its batch norms folded, its padding and the softmax, in fp32.
+def portable(net: SegmentationNet, plan: Plan, *, averaging: bool) -> torch.jit.ScriptModule:
+    """The network with its batch norms folded, its padding and the softmax, in fp32; with `averaging` over the copies
+    that the plan asks for, too.
 
     Traced, not exported by `torch.export`: that one's proof that a U-Net's sides fit at any size takes minutes.
     """
@@ -52,17 +66,20 @@ def portable(net: SegmentationNet, plan: Plan) -> torch.jit.ScriptModule:
     # No multiples of the stride, so that the trace goes through the padding; batch and sides stay free.
     example = torch.zeros(2, len(plan.channels), stride + 1, 2 * stride + 3)
     with torch.no_grad(), unwarned():  # of sizes that are compared with numbers: it holds for all that is padded
-        traced: torch.jit.ScriptModule = torch.jit.trace(Probabilities(folded(net)), example, check_trace=False)
+        program = OverCopies(folded(net), plan) if averaging else Probabilities(folded(net))
+        traced: torch.jit.ScriptModule = torch.jit.trace(program, example, check_trace=False)
     return traced
 
 
 @torch.no_grad()
-def require_agreement(net: SegmentationNet, plan: Plan, copy: Callable[[Tensor], Tensor], name: str) -> None:
+def require_agreement(
+    net: SegmentationNet, plan: Plan, copy: Callable[[Tensor], Tensor], name: str, *, averaging: bool
+) -> None:
     """Raise `InputError` unless `copy` gives what the network gives, on random images of several sizes.
 
     Probabilities may differ by `TOLERANCE`; labels only where the two best classes tie.
     """
-    reference = Probabilities(net.eval())
+    reference = OverCopies(net.eval(), plan) if averaging else Probabilities(net.eval())
     random = torch.Generator().manual_seed(0)
     for count, height, width in SIZES:
         image = torch.randn(count, len(plan.channels), height, width, generator=random)

@@ -86,7 +86,7 @@ def _of_case(
     strokes = np.full((len(shown), *image.shape[2:]), IGNORE, np.uint8)
     if case.label is not None:
         strokes = to_slices(read_scribble(learnt.dataset, case).array, axis)[shown]
-    probabilities = predict_slices(learnt.net, _stacked(source.image, places), plan.mirror, learnt.device)
+    probabilities = predict_slices(learnt.net, _stacked(source.image, places), learnt.device, plan)
     probabilities = probabilities * torch.from_numpy(_stacked(possible, places))
     labels, _ = to_native(probabilities, (image.shape[2], image.shape[3]), plan)
     labels = keep_largest_component(labels, learnt.components)

@@ -4,6 +4,7 @@ A case goes through as a dictionary: "image", the channels (C, X, Y, Z) as MONAI
 the network takes; "probabilities" (S, K, h, w), what it gives; "labels", uint8, in the axis order of the image.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,28 +101,47 @@ class ImageToSlices(Transform):
         return ((channel - mean) / max(deviation, 1e-6)).astype(np.float32)
 
 
-class MirroredInferer(Inferer):
+class AveragingInferer(Inferer):
     """Class probabilities (S, K, h, w), float32 on the CPU, of slices (S, C, h, w), a batch at a time.
 
-    With `mirror` they are the mean over mirrored copies. The network lies on `device` and computes in `dtype`.
+    They are the mean over mirrored copies, with `mirror`, and over copies turned by `turn` degrees either way, if that
+    is not 0. The network lies on `device` and computes in `dtype`.
     """
 
-    def __init__(self, mirror: bool, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, mirror: bool, turn: float, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
-        self.flips: list[tuple[int, ...]] = [(), (2,), (3,), (2, 3)] if mirror else [()]
+        self.flips: list[tuple[int, ...]] = [(2,), (3,), (2, 3)] if mirror else []
+        self.turns = [-turn, turn] if turn else []
         self.device, self.dtype = device, dtype
 
     @torch.inference_mode()
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Run the network over all slices."""
+
+        def probabilities(image: Tensor) -> Tensor:
+            return network(image.to(self.dtype, memory_format=torch.channels_last), *args, **kwargs)
+
         parts = []
-        for chunk in inputs.split(max(1, PIXELS_AT_ONCE // (inputs.shape[2] * inputs.shape[3]))):
-            total: Tensor | float = 0.0
+        for part in inputs.split(max(1, PIXELS_AT_ONCE // (inputs.shape[2] * inputs.shape[3]))):
+            chunk = part.to(self.device)
+            total = probabilities(chunk)
             for axes in self.flips:
-                image = chunk.to(self.device).flip(axes).to(self.dtype, memory_format=torch.channels_last)
-                total = total + network(image, *args, **kwargs).flip(axes)
-            parts.append((total / len(self.flips)).cpu())  # type: ignore[union-attr]
+                total = total + probabilities(chunk.flip(axes)).flip(axes)
+            for turn in self.turns:
+                total = total + turned(probabilities(turned(chunk, turn)), -turn)
+            # What a turned copy does not show counts in the others alone.
+            parts.append((total / total.sum(dim=1, keepdim=True)).cpu())
         return torch.cat(parts)
+
+
+def turned(images: Tensor, degrees: float) -> Tensor:
+    """Images (B, C, H, W) turned about their middle, bilinear, of the same size; 0 where they show nothing."""
+    height, width = images.shape[2:]
+    rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    grid = torch.stack([(cosine * x - sine * y) * 2 / width, (sine * x + cosine * y) * 2 / height], dim=-1)
+    return functional.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)
 
 
 class ProbabilitiesToLabels(Transform):
