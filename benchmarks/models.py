@@ -7,6 +7,7 @@ import torch
 from benchmarks import material
 from pclmix.config import Plan, make_settings
 from pclmix.data.phantom import CLASSES, make_heart
+from pclmix.data.plan import copies
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.network.dual import DualDecoderNet, dual_decoder_net
 
@@ -14,6 +15,7 @@ from pclmix.network.dual import DualDecoderNet, dual_decoder_net
 def plan_of(preset: str, crop: tuple[int, int]) -> Plan:
     """The plan of a preset for hearts of one channel at 1.5 mm."""
     settings = make_settings(preset)
+    mirror, turn = copies(settings.augment)
     return Plan(
         channels=("MR",),
         classes=CLASSES,
@@ -22,7 +24,8 @@ def plan_of(preset: str, crop: tuple[int, int]) -> Plan:
         batch=settings.planner.batch,
         intensity=("zscore",),
         network=settings.network,
-        mirror=settings.augment.flip,
+        mirror=mirror,
+        turn=turn,
         largest_component=((1, 2, 3), (1,), (2,), (3,)),
     )
 

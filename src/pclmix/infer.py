@@ -49,7 +49,7 @@ PIXELS_AT_ONCE = 2**20
 """Most pixels of a batch of slices, so that memory does not grow with the volume."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """None follows the plan; `largest_component` True keeps the largest component of all structures together,
     then of each, False of none. `format` is one of `OUTPUTS`, None that of the input."""

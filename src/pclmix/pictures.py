@@ -37,8 +37,8 @@ def save_panels(path: Path, panels: Mapping[str, Panel], classes: int) -> None:
 def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
     """Write losses and validation Dice of run folders, by name, over the steps: their `log.csv` and `validation.csv`.
 
-    Dice during a run is that of the averaged weights without mirroring and post-processing; a star marks the result
-    with both.
+    Dice during a run is that of the averaged weights without averaging over copies and post-processing; a star marks
+    the result with both.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pclmix.config import Plan, Settings
+from pclmix.config import AugmentSettings, Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 
@@ -48,7 +48,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         for fixed, side, pixels in zip(budget.crop, sides, size / np.array(spacing), strict=True)
     )
     intensity = intensity_rules(dataset, budget)
-    mirror = settings.augment.flip or settings.augment.right_angles
+    mirror, turn = copies(settings.augment)
     return Plan(
         channels=dataset.channels,
         classes=dataset.classes,
@@ -63,9 +63,15 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         complete_strokes=budget.strokes == "complete" or (budget.strokes == "auto" and prints.complete_strokes()),
         rings=budget.rings == "on" or (budget.rings == "auto" and prints.ringed()),
         mirror=mirror,
-        turn=0 if mirror else round(TURN * settings.augment.rotation, 1),
+        turn=turn,
         network=settings.network,
     )
+
+
+def copies(augment: AugmentSettings) -> tuple[bool, float]:
+    """What predictions are averaged over, of what was trained: mirrored copies, or else copies turned by degrees."""
+    mirror = augment.flip or augment.right_angles
+    return mirror, 0 if mirror else round(TURN * augment.rotation, 1)
 
 
 def _spacing(

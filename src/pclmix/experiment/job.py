@@ -33,6 +33,9 @@ from pclmix.interrupt import Interrupted
 from pclmix.labels import IGNORE
 from pclmix.train import CHECKPOINT_NAME, train
 
+PLAIN = PredictOptions(mirror=False, turn=0, largest_component=False, page=False)
+"""The network's word and nothing else: no averaging over copies, no post-processing."""
+
 
 def run_job(folder: Path) -> dict[str, Any]:
     """Do what `order.toml` in `folder` says and write `job.json`, last and whole; returns what it holds.
@@ -100,7 +103,7 @@ def _trained(
     )
     images = [image for case in tested for image in case.images]
     scores = {}
-    for name, options in (("default", PredictOptions(page=False)), ("plain", PredictOptions(False, False, page=False))):
+    for name, options in (("default", PredictOptions(page=False)), ("plain", PLAIN)):
         predictions = folder / ("predictions" if name == "default" else "predictions_plain")
         for _ in predict_files(run, images, predictions, options, overwrite=True):
             pass

@@ -128,7 +128,7 @@ def _comparison(results: Results, tests: dict[str, Versus]) -> list[Block]:
     if any(PLAIN in job.scores for row in rows for job in results.finished(row)):
         external = any(row.part == "external" for row in rows)
         more = "; external predictions are as they were delivered and in the table above alone" if external else ""
-        caption = f"Comparison without post-processing and mirrored averaging{more}"
+        caption = f"Comparison without post-processing and averaging over copies{more}"
         blocks.append(score_table(results, rows, PLAIN, "comparison_plain", caption))
     return blocks
 
