@@ -7,7 +7,7 @@ import torch
 from benchmarks import material
 from pclmix.config import Plan, make_settings
 from pclmix.data.phantom import CLASSES, make_heart
-from pclmix.data.plan import copies
+from pclmix.data.plan import averaging
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.network.dual import DualDecoderNet, dual_decoder_net
 
@@ -15,7 +15,7 @@ from pclmix.network.dual import DualDecoderNet, dual_decoder_net
 def plan_of(preset: str, crop: tuple[int, int]) -> Plan:
     """The plan of a preset for hearts of one channel at 1.5 mm."""
     settings = make_settings(preset)
-    mirror, turn = copies(settings.augment)
+    mirror, turn = averaging(settings)
     return Plan(
         channels=("MR",),
         classes=CLASSES,

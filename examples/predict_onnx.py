@@ -78,7 +78,10 @@ def segment(session, plan, files):
 if __name__ == "__main__":
     model, out, *cases = sys.argv[1:]
     session = onnxruntime.InferenceSession(model)
-    plan = tomllib.loads(session.get_modelmeta().custom_metadata_map["pclmix_plan"])
+    about = session.get_modelmeta().custom_metadata_map
+    if about.get("pclmix_averaged") != "true":
+        sys.exit(f"{model}: does not average over copies itself, expected an export of a later pclmix")
+    plan = tomllib.loads(about["pclmix_plan"])
     Path(out).mkdir(parents=True, exist_ok=True)
     for case in cases:
         files = [nib.load(path) for path in case.split(",")]

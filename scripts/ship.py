@@ -22,8 +22,9 @@ def main() -> None:
     parser.add_argument("--calibrated", type=Path, required=True, help="run folder of the same recipe, validated")
     given = parser.parse_args()
     (net, plan), (_, validated) = load_model(given.run), load_model(given.calibrated)
-    if (validated.classes, validated.network, validated.depth) != (plan.classes, plan.network, plan.depth):
-        raise InputError(f"{given.calibrated}: another network or other classes than {given.run}, expected the same")
+    for name in ("classes", "network", "depth", "spacing", "mirror", "turn"):  # probabilities depend on all of them
+        if getattr(validated, name) != getattr(plan, name):
+            raise InputError(f"{given.calibrated}: another {name} than in {given.run}, expected the same")
     if not validated.doubt:
         raise InputError(f"{given.calibrated}: nothing was calibrated, expected validation cases with dense labels")
     for weight in net.parameters():

@@ -101,6 +101,11 @@ def test_from_scribbles_to_scores(phantom, tmp_path):
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [str(out / f"unseen{i:02d}.nii.gz") for i in (1, 2)]
     assert (out / "unseen01_uncertainty.nii.gz").exists()
+    assert invoke("predict", run, images, tmp_path / "alone", "--turn", 0, "--probabilities").exit_code == 0
+    assert invoke("predict", run, images, tmp_path / "turned", "--probabilities").exit_code == 0
+    alone, turned = (nib.load(tmp_path / n / "unseen01_probabilities.nii.gz").dataobj for n in ("alone", "turned"))
+    assert np.abs(np.asarray(alone) - np.asarray(turned)).max() > 1e-3  # preset cpu is trained on rotations
+    assert "found no angle" in refused("predict", run, images, tmp_path / "none", "--turn", "nan")
     result = invoke("export", run, tmp_path / "bundle", "--format", "bundle")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'bundle'}\n")
     result = invoke("evaluate", out, truth, "--json", tmp_path / "s.json", "--csv", tmp_path / "s.csv")

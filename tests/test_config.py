@@ -110,3 +110,11 @@ def test_paper_names_each_deviation():
     given = paper_deviations(make_settings("paper", ("network.weights=r50.pth", "method.auxiliary=0.2")))
     assert not any("random initialisation" in line for line in given)
     assert set(given) - set(plain) == {"method.auxiliary is 0.2, not 0.4"}
+
+
+def test_a_plan_from_before_there_were_turned_copies_asks_for_none(tmp_path):
+    plan = Plan(**(PLAN | {"turn": 20}))
+    path = tmp_path / "plan.toml"
+    save_tree(plan, path)
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("turn")))
+    assert load_tree(Plan, path) == plan.model_copy(update={"turn": 0})

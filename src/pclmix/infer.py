@@ -4,7 +4,6 @@ Whole slices go through the network in batches; probabilities are averaged over 
 has it, and come back to the native grid; then argmax and the plan's post-processing.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pclmix.config import Plan
 from pclmix.data.formats.listing import image_files
@@ -38,6 +36,7 @@ from pclmix.doubt import confidence, expected_dice
 from pclmix.errors import InputError
 from pclmix.files import claim_folder
 from pclmix.model_file import load_model
+from pclmix.network.copies import over_copies
 from pclmix.network.fast import for_inference
 from pclmix.overview.facts import CaseFacts, case_facts
 from pclmix.overview.page import picture_path, write_overview
@@ -64,11 +63,13 @@ class PredictOptions:
     """Whether the page, its pictures and the CSV files are left beside the labels (`overview`)."""
 
     def applied(self, plan: Plan) -> Plan:
-        """The plan with these options in it."""
+        """The plan with these options in it. Raises `InputError` for an angle that is none."""
         changes: dict[str, object] = {}
         if self.mirror is not None:
             changes["mirror"] = self.mirror
         if self.turn is not None:
+            if not 0 <= self.turn <= 180:
+                raise InputError(f"--turn {self.turn:g}: found no angle of 0 to 180 degrees, expected one")
             changes["turn"] = self.turn
         if self.largest_component is not None:
             changes["largest_component"] = component_groups(plan) if self.largest_component else ()
@@ -93,10 +94,12 @@ def predict_slices(
 ) -> Tensor:
     """Class probabilities (S, K, h, w), float32 on the CPU, of preprocessed slices (S, C, h, w).
 
-    With a plan they are the mean over the copies that it asks for (`over_copies`).
+    With a plan they are the mean over the copies that it asks for (`network.copies`).
     """
     dtype = next((parameter.dtype for parameter in net.parameters()), torch.float32)
     count = max(1, PIXELS_AT_ONCE // (slices.shape[2] * slices.shape[3]))
+
+    mirror, turn = (plan.mirror, plan.turn) if plan else (False, 0.0)
 
     def probabilities(image: Tensor) -> Tensor:
         found: Tensor = net(image.to(dtype, memory_format=torch.channels_last)).float().softmax(dim=1)
@@ -105,34 +108,8 @@ def predict_slices(
     parts = []
     for start in range(0, len(slices), count):
         chunk = torch.from_numpy(np.ascontiguousarray(slices[start : start + count], dtype=np.float32)).to(device)
-        parts.append((over_copies(probabilities, chunk, plan) if plan else probabilities(chunk)).cpu())
+        parts.append(over_copies(probabilities, chunk, mirror, turn).cpu())
     return torch.cat(parts)
-
-
-def over_copies(probabilities: Callable[[Tensor], Tensor], images: Tensor, plan: Plan) -> Tensor:
-    """Mean of the probabilities (B, K, H, W) of `images` (B, C, H, W) over the copies that the plan asks for, each
-    brought back; what a turned copy does not show counts in the others alone."""
-    total = probabilities(images)
-    for axes in ((2,), (3,), (2, 3)) if plan.mirror else ():
-        total = total + probabilities(images.flip(axes)).flip(axes)
-    for turn in (-plan.turn, plan.turn) if plan.turn else ():
-        total = total + turned(probabilities(turned(images, turn)), -turn)
-    return total / total.sum(dim=1, keepdim=True)
-
-
-def turned(images: Tensor, degrees: float) -> Tensor:
-    """Images (B, C, H, W) turned about their middle, bilinear, of the same size; 0 where they show nothing."""
-    height, width = images.shape[2:]
-    rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    grid = torch.stack([(cosine * x - sine * y) * 2 / width, (sine * x + cosine * y) * 2 / height], dim=-1)
-    return functional.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)
-
-
-def passes(plan: Plan) -> int:
-    """How often a prediction runs the network on a slice."""
-    return (4 if plan.mirror else 1) + (2 if plan.turn else 0)
 
 
 def to_native(probabilities: Tensor, shape: tuple[int, int], plan: Plan) -> tuple[NDArray[np.uint8], Tensor]:

@@ -232,8 +232,8 @@ def _steps_within(minutes: float, session: Session, validator: Validator) -> int
     seconds = seconds_a_step(session)
     total = session.settings.train.steps
     pause = session.method.pause_at(total)
-    validations = session.settings.train.validations + (pause is not None)  # it costs about as much
-    left = minutes * 60 - validator.expected_seconds(session, validations)
+    validations = session.settings.train.validations
+    left = minutes * 60 - validator.expected_seconds(session, validations, looks_back=pause is not None)
     left -= session.method.seconds_besides(validator.begun(session))
     if pause is not None:
         session.method.rehearse()

@@ -21,8 +21,9 @@ from pclmix.data.volume import in_plane, read_geometry, slice_axis, to_slices
 from pclmix.doubt import Calibration, calibrate, confidence
 from pclmix.evaluate import Evaluation, Score, evaluate_case, summarise, to_json
 from pclmix.evaluate import render as render_evaluation
-from pclmix.infer import passes, predict_slices, to_native
+from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
+from pclmix.network.copies import passes
 from pclmix.network.fast import for_inference
 from pclmix.postprocess import choose_components, component_groups, keep_largest_component
 from pclmix.session import Session
@@ -117,12 +118,13 @@ class Validator:
         """The last weights, not averaged, with fresh statistics."""
         return self._fresh(session, session.kept)
 
-    def expected_seconds(self, session: Session, validations: int) -> float:
-        """Estimate of all that a run does besides its steps, from a small sample of it."""
+    def expected_seconds(self, session: Session, validations: int, looks_back: bool = False) -> float:
+        """Estimate of all that a run does besides its steps, from a small sample of it. One that looks back estimates
+        statistics and chooses post-processing twice."""
         start = time.perf_counter()
         net = with_fresh_statistics(session.averaged.net, _images(session, 3))
         validations = validations if self.cases else 1
-        total = (validations + 1) * (time.perf_counter() - start) / 3 * self.statistics_batches
+        total = (validations + 1 + looks_back) * (time.perf_counter() - start) / 3 * self.statistics_batches
         shown = self.train_cached[: 2 * SAMPLE : 2]
         quick = self._quick(net)
         start = time.perf_counter()
@@ -132,8 +134,9 @@ class Validator:
         ranks = distributed.world()
         scored = sum(cached.image.size for cached in self.cached) / ranks
         chosen_by = sum(cached.image.size for cached in self.train_cached[:: self._stride()]) / ranks
-        more = passes(self.plan) if passes(self.plan) > 1 else 0
-        total += a_pixel * ((validations + more) * scored + passes(self.plan) * chosen_by)
+        copies = passes(self.plan.mirror, self.plan.turn)
+        more = copies if copies > 1 else 0
+        total += a_pixel * ((validations + more) * scored + copies * (1 + looks_back) * chosen_by)
         return total + (validations + 1) * self._scoring_seconds() / ranks
 
     def _scoring_seconds(self) -> float:
@@ -188,7 +191,7 @@ class Validator:
             if case.dense is not None:
                 looks.append(self._score(case, probabilities, plan, ()))
                 if full:
-                    if passes(plan) > 1:  # else both looks are at the same probabilities
+                    if passes(plan.mirror, plan.turn) > 1:  # else both looks are at the same probabilities
                         probabilities = predict_slices(net, cached.image, self.device, plan)
                     looks.append(self._score(case, probabilities, plan, plan.largest_component))
             return _Scored(case.id, case.patient, looks, strokes)

@@ -159,12 +159,21 @@ def test_strokes_without_gaps_count_as_complete(drawn, gaps, strokes, complete):
     assert make_plan(Fingerprint((facts,) * 6), Named, settings).complete_strokes is complete
 
 
-def test_averaging_only_over_copies_as_they_were_trained():
+@pytest.mark.parametrize(
+    ("overrides", "mirror", "turn"),
+    [
+        (("augment.flip=true", "augment.rotation=17"), True, 0),
+        (("augment.right_angles=true", "augment.rotation=17"), True, 0),
+        (("augment.rotation=17",), False, 13.6),
+        (("augment.rotation=180",), False, 20),
+        (("planner.turn=0",), False, 0),
+        (("planner.turn=30", "augment.flip=true"), True, 30),
+    ],
+)
+def test_averaging_only_over_copies_as_they_were_trained_unless_told(overrides, mirror, turn):
     facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0, 1, {})
-    for flip in (True, False):
-        settings = make_settings("cpu", (f"augment.flip={str(flip).lower()}", "augment.rotation=17"))
-        plan = make_plan(Fingerprint((facts,)), Named, settings)
-        assert (plan.mirror, plan.turn) == (flip, 0 if flip else 13.6)
+    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu", overrides))
+    assert (plan.mirror, plan.turn) == (mirror, turn)
 
 
 def blob(shape, centre, spacing):

@@ -2,7 +2,7 @@
 
 from pclmix.config import Plan
 from pclmix.experiment.job import PLAIN
-from pclmix.infer import passes
+from pclmix.network.copies import passes
 
 
 def test_plain_predictions_are_neither_averaged_nor_post_processed():
@@ -17,6 +17,6 @@ def test_plain_predictions_are_neither_averaged_nor_post_processed():
         turn=20,
         largest_component=((1,),),
     )
-    assert passes(plan) == 6
+    assert passes(plan.mirror, plan.turn) == 6
     plain = PLAIN.applied(plan)
-    assert passes(plain) == 1 and plain.largest_component == ()
+    assert passes(plain.mirror, plain.turn) == 1 and plain.largest_component == ()

@@ -27,6 +27,7 @@ def test_inputs_outputs_and_plan_are_named(exported, plan):
     assert (found.name, found.shape) == ("probabilities", ["batch", 3, "height", "width"])
     meta = session.get_modelmeta()
     assert meta.producer_name == "pclmix"
+    assert meta.custom_metadata_map["pclmix_averaged"] == "true"
     assert tree_from_toml(Plan, meta.custom_metadata_map["pclmix_plan"], "m.onnx") == plan
 
 

@@ -15,7 +15,7 @@ import pclmix
 from pclmix.data.volume import read_image
 from pclmix.export.bundle import write_bundle
 from pclmix.export.onnx_file import write_onnx
-from pclmix.infer import PredictOptions, predict_files, preprocess_image
+from pclmix.infer import PredictOptions, predict_files, predict_slices, preprocess_image
 from pclmix.model_file import load_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "predict_onnx.py"
@@ -49,8 +49,7 @@ def test_onnx_gives_the_probabilities_of_pytorch(five, exported):
     for path in sorted(five.iterdir()):
         slices = torch.as_tensor(preprocess_image([read_image(path)], plan), dtype=torch.float32)
         (found,) = session.run(None, {"image": slices.numpy()})
-        with torch.inference_mode():
-            expected = net.eval()(slices).softmax(dim=1).numpy()
+        expected = predict_slices(net.eval(), slices.numpy(), torch.device("cpu"), plan).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -13,6 +13,7 @@ from pclmix.data.cache import build_cache
 from pclmix.data.fingerprint import fingerprint
 from pclmix.data.folder import read_dataset
 from pclmix.data.plan import make_plan
+from pclmix.infer import predict_slices
 from pclmix.labels import IGNORE
 from pclmix.method.own_labels import expected_seconds, own_labels, vouched_for
 
@@ -104,6 +105,18 @@ class Both(Says):
         logits = super().forward(image)
         logits[:, 1, 8:, 8:] = 9
         return logits
+
+
+def test_labels_are_the_mean_over_the_copies_that_the_plan_asks_for(known, monkeypatch):
+    asked = []
+
+    def spy(net, slices, device, plan=None):
+        asked.append(plan)
+        return predict_slices(net, slices, device, plan)
+
+    monkeypatch.setattr("pclmix.method.own_labels.predict_slices", spy)
+    own_labels(learnt(known), known[2])
+    assert known[2].plan.turn == 20 and asked == [known[2].plan] * len(known[1])
 
 
 def test_the_edges_are_those_of_the_image_file(known, monkeypatch):

@@ -19,8 +19,7 @@ def predict(
     turn: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=180,
+            metavar="DEGREES",
             help="Average over copies turned by so many degrees either way, 0: none (default: the plan's).",
         ),
     ] = None,

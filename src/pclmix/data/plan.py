@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pclmix.config import AugmentSettings, Plan, Settings
+from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 
@@ -21,6 +21,9 @@ SMALLEST_CROP = 64
 
 TURN = 0.8
 """How far copies of a slice are turned at a prediction, as a fraction of the farthest that crops are in training."""
+
+FARTHEST_TURN = 20.0
+"""Degrees beyond which nothing was measured but with less use (docs/experiments.md)."""
 
 
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
@@ -48,7 +51,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         for fixed, side, pixels in zip(budget.crop, sides, size / np.array(spacing), strict=True)
     )
     intensity = intensity_rules(dataset, budget)
-    mirror, turn = copies(settings.augment)
+    mirror, turn = averaging(settings)
     return Plan(
         channels=dataset.channels,
         classes=dataset.classes,
@@ -68,10 +71,11 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     )
 
 
-def copies(augment: AugmentSettings) -> tuple[bool, float]:
+def averaging(settings: Settings) -> tuple[bool, float]:
     """What predictions are averaged over, of what was trained: mirrored copies, or else copies turned by degrees."""
-    mirror = augment.flip or augment.right_angles
-    return mirror, 0 if mirror else round(TURN * augment.rotation, 1)
+    mirror, fixed = settings.augment.flip or settings.augment.right_angles, settings.planner.turn
+    derived = 0 if mirror else min(FARTHEST_TURN, round(TURN * settings.augment.rotation, 1))
+    return mirror, derived if fixed == "auto" else fixed
 
 
 def _spacing(

@@ -15,7 +15,7 @@ from pclmix.config import Plan
 from pclmix.export.portable import portable, require_agreement, unwarned
 from pclmix.files import atomic_path, claim_folder
 from pclmix.model_file import load_model
-from pclmix.network import arithmetic
+from pclmix.network import arithmetic, copies
 
 SCRIPTS = Path(__file__).parent / "bundle_scripts"
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -37,7 +37,7 @@ def write_bundle(model: str | Path, out: Path, *, overwrite: bool = False) -> Pa
         with unwarned():
             written = torch.jit.load(str(temporary))
         require_agreement(net, plan, written, str(out / "models" / "model.ts"), averaging=False)
-    for source in (*sorted(SCRIPTS.glob("*.py")), Path(arithmetic.__file__)):
+    for source in (*sorted(SCRIPTS.glob("*.py")), Path(arithmetic.__file__), Path(copies.__file__)):
         _write(out / "scripts" / source.name, partial(shutil.copyfile, source))
     texts = {
         "docs/README.md": _card(plan),
@@ -62,7 +62,7 @@ def _inference(plan: Plan) -> dict[str, Any]:
     """configs/inference.json; a value that begins with $ is Python, @ refers to another entry."""
     ours = "scripts.segmentation"
     return {
-        "imports": ["$import scripts.arithmetic as arithmetic", "$import scripts.segmentation as segmentation"],
+        "imports": [f"$import scripts.{name} as {name}" for name in ("arithmetic", "copies", "segmentation")],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/labels'",
@@ -84,6 +84,7 @@ def _inference(plan: Plan) -> dict[str, Any]:
         },
         "inferer": {
             "_target_": f"{ours}.AveragingInferer",
+            "over_copies": "$copies.over_copies",
             "mirror": plan.mirror,
             "turn": plan.turn,
             "device": "@device",

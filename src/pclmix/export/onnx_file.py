@@ -18,6 +18,8 @@ from pclmix.network.dual import SegmentationNet
 INPUT, OUTPUT = "image", "probabilities"
 PLAN_KEY = "pclmix_plan"
 """Metadata entry that holds the plan, TOML."""
+AVERAGED_KEY = "pclmix_averaged"
+"""Metadata entry that says that the file itself averages over the copies that the plan asks for: "true"."""
 OPSET = 18
 
 
@@ -66,7 +68,7 @@ def _export(net: SegmentationNet, plan: Plan, path: Path) -> None:
         )
     proto = onnx.load(path)
     proto.producer_name, proto.producer_version = "pclmix", pclmix.__version__
-    onnx.helper.set_model_props(proto, {PLAN_KEY: tree_to_toml(plan)})
+    onnx.helper.set_model_props(proto, {PLAN_KEY: tree_to_toml(plan), AVERAGED_KEY: "true"})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pclmix.config import Plan
 from pclmix.errors import InputError
-from pclmix.infer import over_copies
+from pclmix.network.copies import over_copies
 from pclmix.network.dual import SegmentationNet
 from pclmix.network.fast import folded
 
@@ -45,7 +45,7 @@ class OverCopies(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """The mean of the probabilities, as `predict` has them."""
-        return over_copies(self.of_one, image, self.plan)
+        return over_copies(self.of_one, image, self.plan.mirror, self.plan.turn)
 
 
 @contextmanager

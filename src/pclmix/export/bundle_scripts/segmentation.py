@@ -4,7 +4,6 @@ A case goes through as a dictionary: "image", the channels (C, X, Y, Z) as MONAI
 the network takes; "probabilities" (S, K, h, w), what it gives; "labels", uint8, in the axis order of the image.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -105,13 +104,14 @@ class AveragingInferer(Inferer):
     """Class probabilities (S, K, h, w), float32 on the CPU, of slices (S, C, h, w), a batch at a time.
 
     They are the mean over mirrored copies, with `mirror`, and over copies turned by `turn` degrees either way, if that
-    is not 0. The network lies on `device` and computes in `dtype`.
+    is not 0, by `over_copies` of `copies.py`. The network lies on `device` and computes in `dtype`.
     """
 
-    def __init__(self, mirror: bool, turn: float, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, over_copies: Callable[..., Tensor], mirror: bool, turn: float, device: torch.device, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        self.flips: list[tuple[int, ...]] = [(2,), (3,), (2, 3)] if mirror else []
-        self.turns = [-turn, turn] if turn else []
+        self.over_copies, self.mirror, self.turn = over_copies, mirror, turn
         self.device, self.dtype = device, dtype
 
     @torch.inference_mode()
@@ -122,26 +122,9 @@ class AveragingInferer(Inferer):
             return network(image.to(self.dtype, memory_format=torch.channels_last), *args, **kwargs)
 
         parts = []
-        for part in inputs.split(max(1, PIXELS_AT_ONCE // (inputs.shape[2] * inputs.shape[3]))):
-            chunk = part.to(self.device)
-            total = probabilities(chunk)
-            for axes in self.flips:
-                total = total + probabilities(chunk.flip(axes)).flip(axes)
-            for turn in self.turns:
-                total = total + turned(probabilities(turned(chunk, turn)), -turn)
-            # What a turned copy does not show counts in the others alone.
-            parts.append((total / total.sum(dim=1, keepdim=True)).cpu())
+        for chunk in inputs.split(max(1, PIXELS_AT_ONCE // (inputs.shape[2] * inputs.shape[3]))):
+            parts.append(self.over_copies(probabilities, chunk.to(self.device), self.mirror, self.turn).cpu())
         return torch.cat(parts)
-
-
-def turned(images: Tensor, degrees: float) -> Tensor:
-    """Images (B, C, H, W) turned about their middle, bilinear, of the same size; 0 where they show nothing."""
-    height, width = images.shape[2:]
-    rows, columns = (torch.arange(side, device=images.device) - (side - 1) / 2 for side in (height, width))
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    grid = torch.stack([(cosine * x - sine * y) * 2 / width, (sine * x + cosine * y) * 2 / height], dim=-1)
-    return functional.grid_sample(images, grid.expand(images.shape[0], -1, -1, -1), align_corners=False)
 
 
 class ProbabilitiesToLabels(Transform):
