@@ -7,6 +7,7 @@ hand.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from pclmix.errors import InputError
@@ -22,7 +23,7 @@ def main() -> None:
     parser.add_argument("--calibrated", type=Path, required=True, help="run folder of the same recipe, validated")
     given = parser.parse_args()
     (net, plan), (_, validated) = load_model(given.run), load_model(given.calibrated)
-    for name in ("classes", "network", "depth", "spacing", "mirror", "turn"):  # probabilities depend on all of them
+    for name in ("classes", "network", "depth", "mirror", "turn"):  # probabilities depend on all of them
         if getattr(validated, name) != getattr(plan, name):
             raise InputError(f"{given.calibrated}: another {name} than in {given.run}, expected the same")
     if not validated.doubt:
@@ -34,4 +35,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
