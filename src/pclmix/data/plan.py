@@ -23,7 +23,7 @@ TURN = 0.8
 """How far copies of a slice are turned at a prediction, as a fraction of the farthest that crops are in training."""
 
 FARTHEST_TURN = 20.0
-"""Degrees beyond which nothing was measured but with less use (docs/experiments.md)."""
+"""Degrees at most, which is where the gain was measured; at 30 it was less even (docs/experiments.md)."""
 
 
 def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan:
