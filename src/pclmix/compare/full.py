@@ -6,11 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pclmix.compare.base import Losses, Method
-from pclmix.compare.soft_dice import soft_dice_loss
+from pclmix.compare.soft_dice import cross_entropy_and_dice
 from pclmix.config import Plan, Tree
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_labels
-from pclmix.method.supervision import partial_cross_entropy
 
 
 class FullSupervision(Method):
@@ -34,10 +33,7 @@ class FullSupervision(Method):
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """Both losses on the dense labels."""
-        logits, target = self.net(batch.image), crop_labels(self.dense, batch)
-        supervised = partial_cross_entropy(logits, target, batch.valid)
-        dice = soft_dice_loss(logits, target, batch.valid)
-        return Losses(supervised + dice, {"supervised": supervised.detach(), "dice": dice.detach()})
+        return cross_entropy_and_dice(self.net(batch.image), crop_labels(self.dense, batch), batch.valid)
 
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Image, scribble (not learnt from), dense label and prediction."""

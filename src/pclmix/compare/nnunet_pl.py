@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 
 from pclmix.compare.base import Losses, Method
-from pclmix.compare.soft_dice import soft_dice_loss
+from pclmix.compare.soft_dice import cross_entropy_and_dice
 from pclmix.data.batches import Batch
 from pclmix.labels import IGNORE
-from pclmix.method.supervision import partial_cross_entropy
 
 
 class PartialLoss(Method):
@@ -23,10 +22,7 @@ class PartialLoss(Method):
 
     def losses(self, batch: Batch, progress: float, generator: torch.Generator) -> Losses:
         """M5 and the partial Dice loss."""
-        logits = self.net(batch.image)
-        supervised = partial_cross_entropy(logits, batch.scribble, batch.valid)
-        dice = soft_dice_loss(logits, batch.scribble, batch.valid)
-        return Losses(supervised + dice, {"supervised": supervised.detach(), "dice": dice.detach()})
+        return cross_entropy_and_dice(self.net(batch.image), batch.scribble, batch.valid)
 
     def panels(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Image, scribble, prediction, and the part of the prediction that the loss sees."""

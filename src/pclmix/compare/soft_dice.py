@@ -1,9 +1,11 @@
-"""The soft Dice loss of nnU-Net, in whole or over the labelled pixels alone."""
+"""The loss of nnU-Net, in whole or over the labelled pixels alone: soft Dice, alone and with cross entropy."""
 
 from torch import Tensor
 from torch.nn import functional
 
+from pclmix.compare.base import Losses
 from pclmix.labels import IGNORE
+from pclmix.method.supervision import partial_cross_entropy
 
 SMOOTH = 1e-5
 
@@ -23,3 +25,9 @@ def soft_dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     common = (probability * member).sum(dim=over)
     size = probability.sum(dim=over) + member.sum(dim=over)
     return 1 - ((2 * common + SMOOTH) / (size + SMOOTH)).mean()
+
+
+def cross_entropy_and_dice(logits: Tensor, target: Tensor, valid: Tensor) -> Losses:
+    """M5 + the soft Dice loss, weights 1, on the pixels that are valid and labelled: "supervised" and "dice"."""
+    supervised, dice = partial_cross_entropy(logits, target, valid), soft_dice_loss(logits, target, valid)
+    return Losses(supervised + dice, {"supervised": supervised.detach(), "dice": dice.detach()})

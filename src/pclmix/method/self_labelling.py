@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from pclmix.compare.base import Learnt, Losses, Method
-from pclmix.compare.soft_dice import soft_dice_loss
+from pclmix.compare.soft_dice import cross_entropy_and_dice
 from pclmix.config import PCLMixSettings, Plan
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_labels
 from pclmix.method.own_labels import Label, expected_seconds, own_labels
-from pclmix.method.supervision import partial_cross_entropy
 
 
 class SelfLabelling(Method):
@@ -53,10 +52,7 @@ class SelfLabelling(Method):
 
     def learnt_from_labels(self, logits: Tensor, batch: Batch) -> Losses:
         """Cross entropy + Dice on the own labels, as on dense ones: "supervised" and "dice"."""
-        target = crop_labels(self.labels, batch)
-        supervised = partial_cross_entropy(logits, target, batch.valid)
-        dice = soft_dice_loss(logits, target, batch.valid)
-        return Losses(supervised + dice, {"supervised": supervised.detach(), "dice": dice.detach()})
+        return cross_entropy_and_dice(logits, crop_labels(self.labels, batch), batch.valid)
 
     def label_panel(self, batch: Batch) -> Tensor:
         """The own labels of a batch (B, H, W), background where nothing was imaged."""
