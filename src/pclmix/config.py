@@ -157,11 +157,11 @@ class PlannerSettings(Tree):
     strokes: Literal["auto", "complete", "partial"] = "auto"
     """Whether every class that an annotated slice shows has a stroke there; auto looks for gaps in the strokes. Never
     said of a slice with points alone."""
+    rings: Literal["auto", "on", "off"] = "auto"
+    """Whether background strokes are drawn round the structures; auto looks whether nearly all are."""
     turn: Literal["auto"] | Annotated[float, Field(ge=0, le=180)] = "auto"
     """Degrees by which copies of a slice are turned either way where a prediction is averaged over such, 0: none; auto
     goes by the rotation of training, where crops are not flipped."""
-    rings: Literal["auto", "on", "off"] = "auto"
-    """Whether background strokes are drawn round the structures; auto looks whether nearly all are."""
 
 
 class TrainSettings(Tree):

@@ -98,7 +98,6 @@ def predict_slices(
     """
     dtype = next((parameter.dtype for parameter in net.parameters()), torch.float32)
     count = max(1, PIXELS_AT_ONCE // (slices.shape[2] * slices.shape[3]))
-
     mirror, turn = (plan.mirror, plan.turn) if plan else (False, 0.0)
 
     def probabilities(image: Tensor) -> Tensor:

@@ -16,12 +16,17 @@ def net(model):
     return load_model(model)[0]
 
 
+@pytest.fixture
+def one_pass(plan):
+    return plan.model_copy(update={"mirror": False, "turn": 0.0})
+
+
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 8, 8), (2, 37, 41)])
-def test_any_number_of_images_of_any_size(net, plan, size):
+def test_any_number_of_images_of_any_size(net, one_pass, size):
     count, height, width = size
     image = torch.randn(count, 2, height, width)
     with torch.no_grad():
-        found = portable(net, plan, averaging=False)(image)
+        found = portable(net, one_pass)(image)
         torch.testing.assert_close(found, net(image).softmax(dim=1), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(count, height, width))
 
@@ -30,14 +35,15 @@ def test_any_number_of_images_of_any_size(net, plan, size):
 def test_averaged_over_the_copies_of_the_plan_at_any_size(net, plan, size):
     image = torch.randn(size[0], 2, *size[1:])
     with torch.no_grad():
-        found = portable(net, plan, averaging=True)(image)
+        found = portable(net, plan)(image)
     expected = predict_slices(net, image.numpy(), torch.device("cpu"), plan)
     assert plan.mirror and plan.turn
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_tracing_is_silent(net, plan, recwarn):
-    portable(net, plan, averaging=False)
+def test_tracing_is_silent(net, plan, one_pass, recwarn):
+    portable(net, one_pass)
+    portable(net, plan)
     assert [str(warning.message) for warning in recwarn] == []
 
 
@@ -45,11 +51,11 @@ def test_a_resnet_with_group_norm_goes_too(plan):
     small = plan.model_copy(update={"network": NetworkSettings(encoder="resnet18", norm="group")})
     torch.manual_seed(0)
     net = segmentation_net(small).eval()
-    require_agreement(net, small, portable(net, small, averaging=True), "copy", averaging=True)
+    require_agreement(net, small, portable(net, small), "copy")
 
 
 def test_a_copy_that_agrees_passes(net, plan):
-    require_agreement(net, plan, Probabilities(net), "copy", averaging=False)
+    require_agreement(net, plan, Probabilities(net, plan), "copy")
 
 
 @pytest.mark.parametrize(
@@ -62,10 +68,10 @@ def test_a_copy_that_agrees_passes(net, plan):
 )
 def test_a_copy_that_differs_is_refused(net, plan, change, message):
     with pytest.raises(InputError, match=message):
-        require_agreement(net, plan, lambda image: change(Probabilities(net)(image)), "copy", averaging=False)
+        require_agreement(net, plan, lambda image: change(Probabilities(net, plan)(image)), "copy")
 
 
 def test_other_labels_are_refused_even_where_the_probabilities_are_near(net, plan, monkeypatch):
     monkeypatch.setattr("pclmix.export.portable.TOLERANCE", 2.0)
     with pytest.raises(InputError, match="copy: labels differ"):
-        require_agreement(net, plan, lambda image: Probabilities(net)(image).flip(1), "copy", averaging=False)
+        require_agreement(net, plan, lambda image: Probabilities(net, plan)(image).flip(1), "copy")

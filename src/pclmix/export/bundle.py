@@ -31,12 +31,13 @@ def write_bundle(model: str | Path, out: Path, *, overwrite: bool = False) -> Pa
     """
     net, plan = load_model(model)
     out = claim_folder(out, overwrite=overwrite)
-    network = portable(net, plan, averaging=False)
+    one_pass = plan.model_copy(update={"mirror": False, "turn": 0.0})  # the inferer averages, whatever the precision
+    network = portable(net, one_pass)
     with atomic_path(out / "models" / "model.ts") as temporary:
         network.save(str(temporary))
         with unwarned():
             written = torch.jit.load(str(temporary))
-        require_agreement(net, plan, written, str(out / "models" / "model.ts"), averaging=False)
+        require_agreement(net, one_pass, written, str(out / "models" / "model.ts"))
     for source in (*sorted(SCRIPTS.glob("*.py")), Path(arithmetic.__file__), Path(copies.__file__)):
         _write(out / "scripts" / source.name, partial(shutil.copyfile, source))
     texts = {

@@ -40,7 +40,7 @@ def write_onnx(model: str | Path, out: Path, *, overwrite: bool = False) -> Path
     net, plan = load_model(model)
     with atomic_path(out) as temporary:
         _export(net, plan, temporary)
-        require_agreement(net, plan, _in_onnxruntime(temporary), str(out), averaging=True)
+        require_agreement(net, plan, _in_onnxruntime(temporary), str(out))
     return out
 
 
@@ -57,7 +57,7 @@ def _export(net: SegmentationNet, plan: Plan, path: Path) -> None:
     example = torch.zeros(2, len(plan.channels), 33, 50)
     with unwarned():
         torch.onnx.export(
-            portable(net, plan, averaging=True),
+            portable(net, plan),
             (example,),
             path,
             dynamo=False,

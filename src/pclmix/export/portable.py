@@ -24,28 +24,21 @@ SIZES = ((1, 64, 64), (2, 33, 50), (3, 7, 91), (1, 128, 1))
 
 
 class Probabilities(nn.Module):
-    """Images (B, C, H, W) of any size -> class probabilities (B, K, H, W), float32."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Softmax of the logits, in float32 whatever type the network computes in."""
-        probabilities: Tensor = self.net(image).float().softmax(dim=1)
-        return probabilities
-
-
-class OverCopies(nn.Module):
-    """The same, averaged over the mirrored and turned copies that a plan asks for."""
+    """Images (B, C, H, W) of any size -> class probabilities (B, K, H, W), float32, averaged over the copies that the
+    plan asks for."""
 
     def __init__(self, net: nn.Module, plan: Plan) -> None:
         super().__init__()
-        self.of_one, self.plan = Probabilities(net), plan
+        self.net, self.plan = net, plan
 
     def forward(self, image: Tensor) -> Tensor:
-        """The mean of the probabilities, as `predict` has them."""
-        return over_copies(self.of_one, image, self.plan.mirror, self.plan.turn)
+        """The mean over the copies, as `predict` has it."""
+        return over_copies(self._of_one, image, self.plan.mirror, self.plan.turn)
+
+    def _of_one(self, image: Tensor) -> Tensor:
+        """Softmax of the logits, in float32 whatever type the network computes in."""
+        probabilities: Tensor = self.net(image).float().softmax(dim=1)
+        return probabilities
 
 
 @contextmanager
@@ -56,9 +49,8 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-def portable(net: SegmentationNet, plan: Plan, *, averaging: bool) -> torch.jit.ScriptModule:
-    """The network with its batch norms folded, its padding and the softmax, in fp32; with `averaging` over the copies
-    that the plan asks for, too.
+def portable(net: SegmentationNet, plan: Plan) -> torch.jit.ScriptModule:
+    """The network with its batch norms folded, its padding, the softmax and the plan's average over copies, in fp32.
 
     Traced, not exported by `torch.export`: that one's proof that a U-Net's sides fit at any size takes minutes.
     """
@@ -66,20 +58,18 @@ def portable(net: SegmentationNet, plan: Plan, *, averaging: bool) -> torch.jit.
     # No multiples of the stride, so that the trace goes through the padding; batch and sides stay free.
     example = torch.zeros(2, len(plan.channels), stride + 1, 2 * stride + 3)
     with torch.no_grad(), unwarned():  # of sizes that are compared with numbers: it holds for all that is padded
-        program = OverCopies(folded(net), plan) if averaging else Probabilities(folded(net))
+        program = Probabilities(folded(net), plan)
         traced: torch.jit.ScriptModule = torch.jit.trace(program, example, check_trace=False)
     return traced
 
 
 @torch.no_grad()
-def require_agreement(
-    net: SegmentationNet, plan: Plan, copy: Callable[[Tensor], Tensor], name: str, *, averaging: bool
-) -> None:
-    """Raise `InputError` unless `copy` gives what the network gives, on random images of several sizes.
+def require_agreement(net: SegmentationNet, plan: Plan, copy: Callable[[Tensor], Tensor], name: str) -> None:
+    """Raise `InputError` unless `copy` gives the network's `Probabilities`, on random images of several sizes.
 
     Probabilities may differ by `TOLERANCE`; labels only where the two best classes tie.
     """
-    reference = OverCopies(net.eval(), plan) if averaging else Probabilities(net.eval())
+    reference = Probabilities(net.eval(), plan)
     random = torch.Generator().manual_seed(0)
     for count, height, width in SIZES:
         image = torch.randn(count, len(plan.channels), height, width, generator=random)
