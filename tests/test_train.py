@@ -413,20 +413,29 @@ def rows_of(run):
     return list(csv.DictReader((run / "log.csv").read_text().splitlines()))
 
 
-@pytest.mark.parametrize("share", [1.0, 0.34])  # the latter makes its labels after two steps
+@pytest.mark.parametrize(
+    ("share", "more", "since", "drawn"),
+    [
+        (1.0, (), "", 0.25),
+        (0.34, (), "", 0.25),  # makes its labels after two steps
+        (0.34, SPARING, " from step 2 on", 0.25 * 4 / 6),  # strokes alone have no use for them, own labels do
+    ],
+)
 def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(
-    mixed, tmp_path, monkeypatch, capsys, share
+    mixed, tmp_path, monkeypatch, capsys, share, more, since, drawn
 ):
-    arguments = {"settings": settings(f"method.own_labels={share}"), "steps": 6, "seed": 4}
+    arguments = {"settings": settings(*more, f"method.own_labels={share}"), "steps": 6, "seed": 4}
     whole = train(mixed, tmp_path / "whole", **arguments)
     told = capsys.readouterr().err
     assert "2 cases to train on, and 4 unlabelled ones, 0 to validate on" in told
-    assert "slices: 16 scribble, 32 unlabelled; of the samples 25.0% are unlabelled" in told
+    assert f"slices: 16 scribble, 32 unlabelled; of the samples 25.0% are unlabelled{since} (" in told
     assert ("step 2/6: looking back" in told) == (share < 1)
     assert ("method.labels" in load_file(whole.run / "checkpoint.safetensors")) == (share < 1)
     record = load_tree(RunRecord, whole.run / "run.toml")
     assert len(record.train_cases) == 2 and len(record.unlabelled_cases) == 4
-    assert [(row["drawn_scribble"], row["drawn_unlabelled"]) for row in rows_of(whole.run)] == [("0.75", "0.25")]
+    (row,) = rows_of(whole.run)
+    assert float(row["drawn_unlabelled"]) == pytest.approx(drawn, abs=1e-5)
+    assert float(row["drawn_scribble"]) == pytest.approx(1 - drawn, abs=1e-5)
     assert json.loads((whole.run / "fingerprint.json").read_text())["unlabelled"] == [8] * 4
     monkeypatch.setattr("pclmix.train.CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -445,7 +454,7 @@ def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactl
     [
         {"method": "pce"},
         {"settings": settings("train.unlabelled=0")},
-        {"settings": settings(*SPARING)},  # pclmix spares itself what uses them
+        {"settings": settings(*SPARING, "method.own_labels=1")},  # pclmix spares itself what uses them
     ],
 )
 def test_who_makes_no_use_of_unlabelled_cases_trains_as_if_they_were_not_there(mixed, tmp_path, capsys, arguments):

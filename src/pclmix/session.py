@@ -91,8 +91,18 @@ def open_session(
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
     rank, world = distributed.rank(), distributed.world()
-    used = unlabelled if method.uses_unlabelled(plan, settings) else None
-    source = BatchSource(cases, plan, settings.augment, settings.train, seed, unlabelled=used, rank=rank, world=world)
+    since = method.unlabelled_since(plan, settings)
+    source = BatchSource(
+        cases,
+        plan,
+        settings.augment,
+        settings.train,
+        seed,
+        unlabelled=None if since is None else unlabelled,
+        since=round((since or 0) * total),
+        rank=rank,
+        world=world,
+    )
     made = method(net, plan, method.own(settings))
     made.prepare(source)
     return Session(

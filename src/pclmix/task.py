@@ -134,7 +134,7 @@ def prepare(
         prints = fingerprint(dataset, trained, settings.planner, unlabelled)
         plan = make_plan(prints, dataset, settings)
         chosen = chosen.in_force(plan, settings)
-        if not (settings.train.unlabelled and chosen.uses_unlabelled(plan, settings)):
+        if not (settings.train.unlabelled and chosen.unlabelled_since(plan, settings) is not None):
             unlabelled = []
         for line in stroke_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
@@ -192,7 +192,8 @@ def announce_kinds(source: BatchSource, console: Console) -> None:
     slices = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     share = ""
     if source.row.share:
-        share = f"; of the samples {source.row.share:.1%} are unlabelled (--set train.unlabelled sets the most)"
+        since = f" from step {source.since} on" if source.since else ""
+        share = f"; of the samples {source.row.share:.1%} are unlabelled{since} (--set train.unlabelled sets the most)"
     console.print(f"slices: {slices}{share}", highlight=False)
 
 

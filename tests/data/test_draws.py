@@ -31,6 +31,16 @@ def test_the_unlabelled_have_their_share_and_both_run_through_their_epochs(share
     assert all(pick.guide < 7 and (pick.guide == pick.place or pick.place >= 7) for pick in taken)
 
 
+def test_before_their_time_the_row_is_that_of_the_annotated_alone_and_then_they_have_their_share():
+    row, late = SliceRow(3, 7, 5, 0.3), SliceRow(3, 7, 5, 0.3, 40)
+    assert places(late, 0, 40) == places(SliceRow(3, 7), 0, 40)
+    shown = [pick.place >= 7 for pick in late.take(40, 200)]
+    assert shown == [pick.place >= 7 for pick in row.take(0, 200)]
+    annotated = [place for place in places(late, 0, 240) if place < 7]
+    assert annotated == places(SliceRow(3, 7), 0, len(annotated))
+    assert late.take(30, 20) == late.take(0, 60)[30:50]
+
+
 def test_the_annotated_slices_come_in_the_order_they_would_have_alone():
     mixed = [place for place in places(SliceRow(3, 7, 5, 0.3), 0, 100) if place < 7]
     assert mixed == places(SliceRow(3, 7), 0, len(mixed))

@@ -105,9 +105,17 @@ def test_it_takes_the_place_of_pclmix_for_complete_strokes_with_rings_alone():
             assert PCLMix.in_force(plan, whole) is PCLMix
 
 
-def test_unlabelled_slices_are_of_use_to_the_whole_method_alone():
-    settings = make_settings("cpu")
-    plan = make_plan()
-    assert PCLMix.in_force(plan, settings).uses_unlabelled(plan, settings)
-    said = plan.model_copy(update={"complete_strokes": True, "rings": True})
-    assert not PCLMix.in_force(said, settings).uses_unlabelled(said, settings)
+@pytest.mark.parametrize(
+    ("more", "rings", "since"),
+    [
+        ((), False, 0.0),  # the whole method
+        (("method.mix=false", "method.contrast=false", "method.consistency=false"), False, 0.6),
+        ((), True, 0.6),
+        (("method.own_labels=0.3",), True, 0.3),
+        (("method.own_labels=1",), True, None),
+    ],
+)
+def test_strokes_alone_say_nothing_of_an_unlabelled_slice_but_own_labels_do(more, rings, since):
+    settings = make_settings("cpu", more)
+    plan = make_plan().model_copy(update={"complete_strokes": rings, "rings": rings})
+    assert PCLMix.in_force(plan, settings).unlabelled_since(plan, settings) == since

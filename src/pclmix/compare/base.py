@@ -71,9 +71,10 @@ class Method(ABC):
         return cls
 
     @classmethod
-    def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
-        """Whether it learns from slices without any annotation, too; where it does not, it is never given one."""
-        return False
+    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+        """Fraction of the training after which it learns from slices without any annotation, too; None where it never
+        does, so that it is never given one."""
+        return None
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

@@ -75,8 +75,8 @@ class BatchSource:
 
     `slices` holds (case, index) of the annotated slices, then of the unlabelled ones; `kinds` the kind of each.
     `unlabelled`: cases that nobody annotated, or None where the method makes no use of unlabelled slices. In those
-    everything is possible. They are at most `train.unlabelled` of what is drawn, and never a larger share of it than of
-    all slices, so none is seen more often than an annotated one.
+    everything is possible. They are drawn from step `since` on, at most `train.unlabelled` of what is drawn then and
+    never a larger share of it than of all slices, so none is seen more often than an annotated one.
 
     Of several ranks each cuts and warps its share of the batch, consecutive samples; the shares end to end are the
     batch of one rank (where a share is one sample, to the rounding of its coordinates).
@@ -91,11 +91,12 @@ class BatchSource:
         seed: int,
         *,
         unlabelled: Sequence[CachedCase] | None = None,
+        since: int = 0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.cases = cases if unlabelled is None else [*cases, *unlabelled]
-        self.plan, self.augment, self.train, self.seed = plan, augment, train, seed
+        self.plan, self.augment, self.train, self.seed, self.since = plan, augment, train, seed, since
         size = plan.batch // world
         self.share = slice(rank * size, (rank + 1) * size)
         every = [(case, index) for case, cached in enumerate(cases) for index in range(cached.label.shape[0])]
@@ -109,7 +110,7 @@ class BatchSource:
             self.slices += [(len(cases) + n, index) for n, c in enumerate(unlabelled) for index in range(len(c.label))]
         left = len(self.slices) - annotated
         self.plain_row = SliceRow(seed, annotated)
-        self.row = SliceRow(seed, annotated, left, min(train.unlabelled, left / len(self.slices)))
+        self.row = SliceRow(seed, annotated, left, min(train.unlabelled, left / len(self.slices)), since * plan.batch)
         self.kinds: list[SliceKind] = ["unlabelled"] * len(self.slices)
         self.present = np.ones((len(self.slices), len(plan.classes)), bool)
         self.rings: list[Ring | None] = [None] * len(self.slices)

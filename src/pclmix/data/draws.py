@@ -31,13 +31,15 @@ class SliceRow:
     Places 0..annotated-1 are annotated slices, the `unlabelled` ones come after them. Each of the two runs through
     shuffled epochs of its own, so every annotated slice, dense, scribbled or dotted, comes once an epoch: none is shown
     more often for the way it was annotated, and a kind's share is that of its slices. Unlabelled slices are spread
-    evenly over the row: of its first n slices, `share` times n (rounded down) are unlabelled.
+    evenly over the row from number `since` on: of the first n slices from there, `share` times n (rounded down) are
+    unlabelled.
     """
 
     seed: int
     annotated: int
     unlabelled: int = 0
     share: float = 0.0
+    since: int = 0
 
     def take(self, first: int, count: int) -> list[Pick]:
         """`count` slices of the row from number `first` on."""
@@ -51,7 +53,9 @@ class SliceRow:
 
         taken = []
         for number in range(first, first + count):
-            before, after = int(number * self.share), int((number + 1) * self.share)  # unlabelled ones
+            drawn = max(0, number - self.since)
+            before = int(drawn * self.share)  # unlabelled ones
+            after = int((drawn + 1) * self.share) if number >= self.since else before
             place = guide = shuffled(ORDER, self.annotated, number - before)
             if after > before:
                 place = self.annotated + shuffled(UNLABELLED, self.unlabelled, before)

@@ -55,11 +55,12 @@ class PCLMix(SelfLabelling):
         return SparingPCLMix if own.sparing and plan.complete_strokes and plan.rings else cls
 
     @classmethod
-    def uses_unlabelled(cls, plan: Plan, settings: Settings) -> bool:
-        """Unless mix, contrast and consistency are all left out: strokes alone say nothing about such a slice."""
+    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+        """From the first step, unless mix, contrast and consistency are all left out: strokes alone say nothing about
+        such a slice."""
         own = cls.own(settings)
         assert isinstance(own, PCLMixSettings)
-        return own.mix or own.contrast or own.consistency
+        return 0.0 if own.mix or own.contrast or own.consistency else super().unlabelled_since(plan, settings)
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

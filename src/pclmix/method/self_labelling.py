@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pclmix.compare.base import Learnt, Losses, Method
 from pclmix.compare.soft_dice import cross_entropy_and_dice
-from pclmix.config import PCLMixSettings, Plan
+from pclmix.config import PCLMixSettings, Plan, Settings
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.crops import crop_labels
 from pclmix.method.own_labels import Label, expected_seconds, own_labels
@@ -25,6 +25,13 @@ class SelfLabelling(Method):
         self.source: BatchSource | None = None
         self.labels: list[Label] = []
         """Its own, of each training slice by its place; none before they are made."""
+
+    @classmethod
+    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+        """Since they have own labels."""
+        own = cls.own(settings)
+        assert isinstance(own, PCLMixSettings)
+        return own.own_labels if own.own_labels < 1 else None
 
     def prepare(self, source: BatchSource) -> None:
         """Keep the slices at hand, to label them later."""
