@@ -192,7 +192,8 @@ def announce_kinds(source: BatchSource, console: Console) -> None:
     slices = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     share = ""
     if source.row.share:
-        since = f" from step {source.since} on" if source.since else ""
+        first = source.row.since // source.plan.batch
+        since = f" from step {first} on" if first else ""
         share = f"; of the samples {source.row.share:.1%} are unlabelled{since} (--set train.unlabelled sets the most)"
     console.print(f"slices: {slices}{share}", highlight=False)
 

@@ -96,7 +96,7 @@ class BatchSource:
         world: int = 1,
     ) -> None:
         self.cases = cases if unlabelled is None else [*cases, *unlabelled]
-        self.plan, self.augment, self.train, self.seed, self.since = plan, augment, train, seed, since
+        self.plan, self.augment, self.train, self.seed = plan, augment, train, seed
         size = plan.batch // world
         self.share = slice(rank * size, (rank + 1) * size)
         every = [(case, index) for case, cached in enumerate(cases) for index in range(cached.label.shape[0])]

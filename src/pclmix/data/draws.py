@@ -53,9 +53,7 @@ class SliceRow:
 
         taken = []
         for number in range(first, first + count):
-            drawn = max(0, number - self.since)
-            before = int(drawn * self.share)  # unlabelled ones
-            after = int((drawn + 1) * self.share) if number >= self.since else before
+            before, after = (int(max(0, n - self.since) * self.share) for n in (number, number + 1))  # unlabelled ones
             place = guide = shuffled(ORDER, self.annotated, number - before)
             if after > before:
                 place = self.annotated + shuffled(UNLABELLED, self.unlabelled, before)
