@@ -40,8 +40,8 @@ def normalise(array, plan, channel):
     return ((array - mean) / max(deviation, 1e-6)).astype(np.float32)
 
 
-def largest_piece(mask):
-    """The largest set of voxels of a 3-D mask that hang together by a face, an edge or a corner.
+def largest_pieces(mask):
+    """The largest set of voxels of a 3-D mask that hang together by a face, an edge or a corner, and any half as large.
 
     Voxels bear numbers; each takes the lowest of its neighbours', then the number of the voxel so numbered.
     """
@@ -54,7 +54,7 @@ def largest_piece(mask):
         numbers = np.append(np.where(mask, numbers, mask.size), mask.size)
         numbers = numbers[numbers[:-1]].reshape(mask.shape)
     pieces, counts = np.unique(numbers[mask], return_counts=True)
-    return numbers == pieces[counts.argmax()] if len(pieces) else mask
+    return np.isin(numbers, pieces[2 * counts >= counts.max(initial=0)])
 
 
 def segment(session, plan, files):
@@ -71,7 +71,7 @@ def segment(session, plan, files):
     labels = resample(found, slices.shape[2:], antialias=False).argmax(axis=1).astype(np.uint8)
     for group in plan["largest_component"]:
         mask = np.isin(labels, group)
-        labels[mask & ~largest_piece(mask)] = 0
+        labels[mask & ~largest_pieces(mask)] = 0
     return np.moveaxis(labels, 0, axis)
 
 

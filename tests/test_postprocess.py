@@ -1,10 +1,10 @@
-"""Keeping the largest component, and choosing for which classes."""
+"""Keeping the largest components, and choosing for which classes."""
 
 import numpy as np
 
 from pclmix.config import Plan
 from pclmix.labels import IGNORE
-from pclmix.postprocess import choose_components, component_groups, keep_largest_component
+from pclmix.postprocess import choose_components, component_groups, keep_largest_components
 
 
 def two_pieces(big=1, small=1):
@@ -18,27 +18,40 @@ def two_pieces(big=1, small=1):
 def test_the_smaller_piece_becomes_background_and_the_input_stays():
     labels = two_pieces()
     before = labels.copy()
-    kept = keep_largest_component(labels, ((1,),))
+    kept = keep_largest_components(labels, ((1,),))
     assert kept.sum() == 12 and not kept[3].any()
     assert kept.dtype == np.uint8
     np.testing.assert_array_equal(labels, before)
 
 
+def test_pieces_of_at_least_half_the_largest_size_stay():
+    """A heart that a lost slice cuts in two, or two kidneys: 12 voxels, 6, and 5 that are too few."""
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[0:3, 0:2, 0:2] = labels[3, 6:8, 5:8] = 1
+    labels[0, 7, 3:8] = 1
+    kept = keep_largest_components(labels, ((1,),))
+    assert not kept[0, 7].any() and kept[0:3, 0:2, 0:2].all() and kept[3, 6:8, 5:8].all()
+    labels[3, 7, 7] = 0
+    assert keep_largest_components(labels, ((1,),)).sum() == 12
+
+
 def test_other_classes_and_no_classes_are_left_alone():
     labels = two_pieces(big=2, small=2)
-    np.testing.assert_array_equal(keep_largest_component(labels, ((1,),)), labels)
-    np.testing.assert_array_equal(keep_largest_component(labels, ()), labels)
+    np.testing.assert_array_equal(keep_largest_components(labels, ((1,),)), labels)
+    np.testing.assert_array_equal(keep_largest_components(labels, ()), labels)
+    nothing = np.zeros((2, 3, 3), np.uint8)
+    np.testing.assert_array_equal(keep_largest_components(nothing, ((1,),)), nothing)
 
 
 def test_a_class_is_judged_by_its_own_pieces_only():
     labels = two_pieces(big=1, small=2)
-    np.testing.assert_array_equal(keep_largest_component(labels, ((1,), (2,))), labels)
+    np.testing.assert_array_equal(keep_largest_components(labels, ((1,), (2,))), labels)
 
 
 def test_voxels_that_share_a_corner_only_are_connected():
     labels = np.zeros((3, 3, 3), np.uint8)
     labels[0, 0, 0] = labels[1, 1, 1] = labels[2, 2, 2] = 1
-    np.testing.assert_array_equal(keep_largest_component(labels, ((1,),)), labels)
+    np.testing.assert_array_equal(keep_largest_components(labels, ((1,),)), labels)
 
 
 def test_components_are_three_dimensional():
@@ -46,7 +59,7 @@ def test_components_are_three_dimensional():
     labels = np.zeros((2, 5, 7), np.uint8)
     labels[0, 2, 0] = labels[0, 2, 6] = 1
     labels[1, 2, :] = 1
-    np.testing.assert_array_equal(keep_largest_component(labels, ((1,),)), labels)
+    np.testing.assert_array_equal(keep_largest_components(labels, ((1,),)), labels)
 
 
 def scribble_at(*places):
@@ -56,13 +69,19 @@ def scribble_at(*places):
     return scribble
 
 
-def test_chosen_where_no_stroke_is_hit_outside_the_largest_piece():
+def test_chosen_where_no_stroke_is_hit_outside_the_largest_pieces():
     assert choose_components([(two_pieces(), scribble_at(((0, 0, 0), 1)))], ((1,),)) == ((1,),)
 
 
 def test_not_chosen_for_a_structure_that_comes_in_pieces():
     scribble = scribble_at(((0, 0, 0), 1), ((3, 6, 6), 1))
     assert choose_components([(two_pieces(), scribble)], ((1,),)) == ()
+
+
+def test_chosen_for_a_structure_that_comes_in_two_pieces_of_like_size():
+    labels, scribble = two_pieces(), scribble_at(((0, 0, 0), 1), ((3, 6, 6), 1))
+    labels[3, 3:8, 6:8] = 1
+    assert choose_components([(labels, scribble)], ((1,),)) == ((1,),)
 
 
 def test_a_stroke_of_another_class_does_not_speak_for_the_piece_beneath_it():
@@ -91,8 +110,8 @@ def test_a_group_goes_first_so_that_a_lone_class_cannot_be_kept_where_the_others
     labels = np.zeros((4, 8, 8), np.uint8)
     labels[0:3, 0:2, 0:3], labels[0, 0, 0] = 1, 2
     labels[3, 5:7, 6:8] = 2
-    assert (keep_largest_component(labels, ((1,), (2,)))[0] == 2).sum() == 0
-    kept = keep_largest_component(labels, ((1, 2), (1,), (2,)))
+    assert (keep_largest_components(labels, ((1,), (2,)))[0] == 2).sum() == 0
+    kept = keep_largest_components(labels, ((1, 2), (1,), (2,)))
     assert (kept[0] == 2).sum() == 1 and not kept[3].any()
 
 

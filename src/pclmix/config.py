@@ -289,7 +289,7 @@ class Plan(Tree):
     turn: float = Field(0.0, ge=0, le=180)
     """Average them over copies turned by so many degrees either way, too; 0: none."""
     largest_component: tuple[ClassGroup, ...] = ()
-    """Groups of classes of which, taken together, only the largest 3-D component is kept, in this order."""
+    """Groups of classes of which, taken together, only the largest 3-D components are kept, in this order."""
     doubt: tuple[tuple[float, float], ...] = ()
     """A `pclmix.doubt.Line` a foreground class: intercept, slope; empty where there was nothing to calibrate on."""
 

@@ -41,7 +41,7 @@ from pclmix.network.fast import for_inference
 from pclmix.overview.facts import CaseFacts, case_facts
 from pclmix.overview.page import picture_path, write_overview
 from pclmix.overview.thumbnails import save_thumbnails
-from pclmix.postprocess import component_groups, keep_largest_component
+from pclmix.postprocess import component_groups, keep_largest_components
 from pclmix.threads import case_threads
 
 PIXELS_AT_ONCE = 2**20
@@ -50,8 +50,8 @@ PIXELS_AT_ONCE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """None follows the plan; `largest_component` True keeps the largest component of all structures together,
-    then of each, False of none. `format` is one of `OUTPUTS`, None that of the input."""
+    """None follows the plan; `largest_component` True keeps the largest components of all structures together,
+    then of each, False every one. `format` is one of `OUTPUTS`, None that of the input."""
 
     mirror: bool | None = None
     turn: float | None = None
@@ -131,7 +131,7 @@ def predict_volume(
     sides = [n for index, n in enumerate(images[0].array.shape) if index != axis]
     slices = preprocess_image(images, plan)
     labels, native = to_native(predict_slices(net, slices, device, plan), (sides[0], sides[1]), plan)
-    labels = keep_largest_component(labels, plan.largest_component)
+    labels = keep_largest_components(labels, plan.largest_component)
     doubt = None
     if uncertainty:
         entropy = -(native * native.clamp_min(1e-12).log()).sum(dim=1) / np.log(native.shape[1])

@@ -1,4 +1,4 @@
-"""Keeping the largest component of a class, and when to: decided by the strokes of training cases, by no truth."""
+"""Keeping the largest components of a class, and when to: decided by the strokes of training cases, by no truth."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,12 +9,16 @@ from scipy import ndimage
 from pclmix.config import ClassGroup, Plan
 from pclmix.metrics import bounding_box
 
+LIKE_THE_LARGEST = 0.5
+"""A component stays if it has at least this share of the voxels of the largest. A heart that a lost slice cuts in two
+would else lose half of itself, and of two kidneys one would go."""
 LOST_STROKES = 0.01
-"""A group keeps its largest component only if at most this share of the strokes it hits lies outside of it."""
+"""A group keeps its largest components only if at most this share of the strokes it hits lies outside of them."""
 
 
-def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[ClassGroup]) -> NDArray[np.uint8]:
-    """A copy of a 3-D label map in which the classes of each group, taken together, keep their largest component only.
+def keep_largest_components(labels: NDArray[np.uint8], groups: Sequence[ClassGroup]) -> NDArray[np.uint8]:
+    """A copy of a 3-D label map in which the classes of each group, taken together, keep their largest components only:
+    the largest, and such as have at least half of its voxels.
 
     Groups are treated in their order. Voxels that share a face, an edge or a corner are connected; the rest becomes
     background.
@@ -22,9 +26,7 @@ def keep_largest_component(labels: NDArray[np.uint8], groups: Sequence[ClassGrou
     out = labels.copy()
     inside = out[bounding_box(labels > 0)]
     for group in groups:
-        components, count = _components(np.isin(inside, group))
-        if count > 1:
-            inside[(components > 0) & (components != _largest(components))] = 0
+        inside[_smaller_components(np.isin(inside, group))] = 0
     return out
 
 
@@ -37,10 +39,10 @@ def component_groups(plan: Plan) -> tuple[ClassGroup, ...]:
 def choose_components(
     pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], groups: Sequence[ClassGroup]
 ) -> tuple[ClassGroup, ...]:
-    """Groups that should keep their largest component only, in order, from (prediction, scribble) of training cases.
+    """Groups that should keep their largest components only, in order, from (prediction, scribble) of training cases.
 
-    A structure may come in pieces (two kidneys, many lesions). If so, strokes that the prediction hits lie outside the
-    largest piece; if hardly any does, what lies outside is taken for a false positive. A group is judged by what the
+    A structure may come in pieces of any size (many lesions). If so, strokes that the prediction hits lie in the
+    smaller ones; if hardly any does, what lies there is taken for a false positive. A group is judged by what the
     groups before it, where they were chosen, have left.
     """
     known = list(pairs)
@@ -51,21 +53,18 @@ def choose_components(
             predicted = np.isin(prediction, group)
             strokes = predicted & np.isin(scribble, group)
             hit += int(strokes.sum())
-            components, count = _components(predicted)
-            if count > 1:
-                lost += int((strokes & (components != _largest(components))).sum())
+            lost += int((strokes & _smaller_components(predicted)).sum())
         if hit and lost <= LOST_STROKES * hit:
             chosen.append(tuple(group))
-            known = [(keep_largest_component(prediction, (group,)), scribble) for prediction, scribble in known]
+            known = [(keep_largest_components(prediction, (group,)), scribble) for prediction, scribble in known]
     return tuple(chosen)
 
 
-def _components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
-    components, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    return components, int(count)
-
-
-def _largest(components: NDArray[np.int32]) -> int:
-    sizes = np.bincount(components.ravel())
+def _smaller_components(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels of components with less than half as many voxels as the largest."""
+    components, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    sizes = np.bincount(components.ravel(), minlength=1)
     sizes[0] = 0
-    return int(sizes.argmax())
+    smaller = sizes < LIKE_THE_LARGEST * sizes.max()
+    smaller[0] = False
+    return smaller[components]

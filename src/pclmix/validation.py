@@ -25,7 +25,7 @@ from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
 from pclmix.network.copies import passes
 from pclmix.network.fast import for_inference
-from pclmix.postprocess import choose_components, component_groups, keep_largest_component
+from pclmix.postprocess import choose_components, component_groups, keep_largest_components
 from pclmix.session import Session
 
 STROKE_CASES = 16
@@ -209,7 +209,7 @@ class Validator:
     def _score(self, case: Case, probabilities: Tensor, plan: Plan, kept: Sequence[ClassGroup]) -> "_Look":
         reference, spacing = self._truth(case)
         labels, native = to_native(probabilities, (reference.shape[1], reference.shape[2]), plan)
-        labels = keep_largest_component(labels, kept)
+        labels = keep_largest_components(labels, kept)
         scores = evaluate_case(labels, reference, spacing, range(1, len(plan.classes)))
         return _Look(scores, confidence(native, torch.from_numpy(labels)))
 

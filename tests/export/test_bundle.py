@@ -12,7 +12,7 @@ from pclmix.errors import InputError
 from pclmix.export.bundle import write_bundle
 from pclmix.export.bundle_scripts import segmentation
 from pclmix.infer import PredictOptions, predict_files
-from pclmix.postprocess import keep_largest_component
+from pclmix.postprocess import keep_largest_components
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,19 @@ def test_a_full_folder_is_refused(model, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_largest_piece_is_the_one_that_predict_keeps(seed):
+def test_the_largest_pieces_are_those_that_predict_keeps(seed):
     mask = np.random.default_rng(seed).random((4, 17, 15)) < 0.12
-    kept = segmentation.largest_piece(torch.from_numpy(mask)).numpy()
-    np.testing.assert_array_equal(kept, keep_largest_component(mask.astype(np.uint8), ((1,),)) > 0)
+    kept = segmentation.largest_pieces(torch.from_numpy(mask)).numpy()
+    np.testing.assert_array_equal(kept, keep_largest_components(mask.astype(np.uint8), ((1,),)) > 0)
 
 
-def test_of_equal_pieces_the_first_is_kept_and_of_none_none():
+def test_of_equal_pieces_all_are_kept_and_of_none_none():
     mask = torch.zeros(1, 3, 7, dtype=torch.bool)
-    assert not segmentation.largest_piece(mask).any()
+    assert not segmentation.largest_pieces(mask).any()
     mask[0, 0, 4:] = mask[0, 2, :3] = True
-    assert segmentation.largest_piece(mask).nonzero()[:, 1].tolist() == [0, 0, 0]
+    assert torch.equal(segmentation.largest_pieces(mask), mask)
+    mask[0, 2, :2] = False
+    assert segmentation.largest_pieces(mask).nonzero()[:, 1].tolist() == [0, 0, 0]
 
 
 def test_cases_are_found_as_predict_finds_them(tmp_path):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pclmix.export.onnx_file import write_onnx
 from pclmix.infer import PredictOptions, predict_files
-from pclmix.postprocess import keep_largest_component
+from pclmix.postprocess import keep_largest_components
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "predict_onnx.py"
 
@@ -44,11 +44,11 @@ def test_it_resamples_as_we_do(example, size, antialias):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_its_largest_piece_is_ours(example, seed):
+def test_its_largest_pieces_are_ours(example, seed):
     mask = np.random.default_rng(seed).random((4, 17, 15)) < 0.12
-    kept = keep_largest_component(mask.astype(np.uint8), ((1,),)) > 0
-    np.testing.assert_array_equal(example["largest_piece"](mask), kept)
-    assert not example["largest_piece"](np.zeros((2, 3, 4), bool)).any()
+    kept = keep_largest_components(mask.astype(np.uint8), ((1,),)) > 0
+    np.testing.assert_array_equal(example["largest_pieces"](mask), kept)
+    assert not example["largest_pieces"](np.zeros((2, 3, 4), bool)).any()
 
 
 def test_its_labels_are_those_of_predict(model, images, tmp_path, in_fp32, monkeypatch, capsys):

@@ -27,7 +27,7 @@ def predict(
         bool | None,
         typer.Option(
             "--largest-component/--no-largest-component",
-            help="Keep the largest component of all structures, then of each, or every piece (default: as planned).",
+            help="Keep the largest pieces of all structures, then of each, or every piece (default: as planned).",
         ),
     ] = None,
     probabilities: Annotated[

@@ -18,7 +18,7 @@ from pclmix.data.volume import in_plane, read_image, to_slices
 from pclmix.infer import predict_slices, to_native
 from pclmix.labels import IGNORE
 from pclmix.method.edges import draw_to_edges, grey_values, most_uniform
-from pclmix.postprocess import keep_largest_component
+from pclmix.postprocess import keep_largest_components
 from pclmix.threads import case_threads
 
 Label = NDArray[np.uint8]
@@ -35,8 +35,8 @@ def own_labels(learnt: Learnt, source: BatchSource) -> list[Label]:
     """A label (H, W) of every training slice, annotated or not, at the plan's spacing, by its place.
 
     The most likely class among those that the strokes leave possible; of a structure that comes in one piece the
-    largest; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's; open (IGNORE)
-    where nothing vouches for a piece and no ring tells what lies far off. Strokes keep what they say.
+    largest pieces; with borders by `draw_to_edges` in the image's own grid, which is finer than the plan's; open
+    (IGNORE) where nothing vouches for a piece and no ring tells what lies far off. Strokes keep what they say.
     """
     return _labelled(learnt, source, source.places_by_case(), source.possible)
 
@@ -89,7 +89,7 @@ def _of_case(
     probabilities = predict_slices(learnt.net, _stacked(source.image, places), learnt.device, plan)
     probabilities = probabilities * torch.from_numpy(_stacked(possible, places))
     labels, _ = to_native(probabilities, (image.shape[2], image.shape[3]), plan)
-    labels = keep_largest_component(labels, learnt.components)
+    labels = keep_largest_components(labels, learnt.components)
     if uniform is not None:
         row, column = in_plane(images[0].geometry.spacing, axis)
         labels = draw_to_edges(labels, image, strokes, uniform, (row / plan.spacing[0], column / plan.spacing[1]))

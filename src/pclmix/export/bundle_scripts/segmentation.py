@@ -130,7 +130,7 @@ class AveragingInferer(Inferer):
 class ProbabilitiesToLabels(Transform):
     """Adds "labels" to a case: the likeliest class on the image's own grid, less the smaller pieces.
 
-    `largest_component`: groups of classes of which, taken together, the largest piece alone is kept, in this order.
+    `largest_component`: groups of classes of which, taken together, the largest pieces alone are kept, in this order.
     """
 
     def __init__(self, largest_component: Sequence[Sequence[int]]) -> None:
@@ -144,15 +144,16 @@ class ProbabilitiesToLabels(Transform):
         labels = probabilities.max(dim=1).indices
         for group in self.groups:
             mask = torch.isin(labels, torch.tensor(group))
-            labels[mask & ~largest_piece(mask)] = 0
+            labels[mask & ~largest_pieces(mask)] = 0
         return {**data, "labels": np.moveaxis(labels.numpy().astype(np.uint8), 0, data["axis"])}
 
 
-def largest_piece(mask: Tensor) -> Tensor:
-    """The largest set of voxels of a mask (S, H, W) that hang together by a face, an edge or a corner.
+def largest_pieces(mask: Tensor) -> Tensor:
+    """The largest set of voxels of a mask (S, H, W) that hang together by a face, an edge or a corner, and every other
+    one of at least half its size.
 
     Every voxel takes the highest number among its neighbours, and then that voxel's number in its turn, until nothing
-    changes; each piece is left with one number. Numbers fall in reading order, so of equals the first piece is taken.
+    changes; each piece is left with one number.
     """
     inside = mask.flatten()
     # As float64, the only type of pooling that counts beyond 2^24 voxels.
@@ -168,7 +169,7 @@ def largest_piece(mask: Tensor) -> Tensor:
     pieces, counts = numbers.flatten()[inside].unique(return_counts=True)
     if len(pieces) == 0:
         return mask
-    return (numbers == pieces[len(pieces) - 1 - counts.flip(0).argmax()])[0]
+    return torch.isin(numbers, pieces[2 * counts >= counts.max()])[0]
 
 
 class SaveLabels(Transform):
