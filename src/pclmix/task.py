@@ -9,7 +9,7 @@ from rich.console import Console
 from pclmix import distributed
 from pclmix.compare.base import Method
 from pclmix.compare.registry import get_method
-from pclmix.config import PCLMixSettings, Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
+from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.data.batches import BatchSource
 from pclmix.data.check import require_trainable, stroke_warnings
 from pclmix.data.fingerprint import Fingerprint, fingerprint
@@ -171,11 +171,10 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
         left_out = "so the second decoder, mix, contrast and consistency, which cost more than they bring, are left out"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
     if issubclass(task.chosen, SelfLabelling):
-        own = task.chosen.own(settings)
-        assert isinstance(own, PCLMixSettings)
-        if own.own_labels < 1:
+        share = task.chosen.own(settings).own_labels
+        if share < 1:
             console.print(
-                f"after {own.own_labels:.0%} of the steps it learns from its own labels of these cases, drawn to the "
+                f"after {share:.0%} of the steps it learns from its own labels of these cases, drawn to the "
                 "edges of their images (else --set method.own_labels=1)",
                 highlight=False,
             )

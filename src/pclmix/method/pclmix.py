@@ -50,16 +50,13 @@ class PCLMix(SelfLabelling):
     @classmethod
     def in_force(cls, plan: Plan, settings: Settings) -> type[Method]:
         """`SparingPCLMix` where that is set and the strokes both are complete and make rings."""
-        own = cls.own(settings)
-        assert isinstance(own, PCLMixSettings)
-        return SparingPCLMix if own.sparing and plan.complete_strokes and plan.rings else cls
+        return SparingPCLMix if cls.own(settings).sparing and plan.complete_strokes and plan.rings else cls
 
     @classmethod
     def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
         """From the first step, unless mix, contrast and consistency are all left out: strokes alone say nothing about
         such a slice."""
         own = cls.own(settings)
-        assert isinstance(own, PCLMixSettings)
         return 0.0 if own.mix or own.contrast or own.consistency else super().unlabelled_since(plan, settings)
 
     @staticmethod

@@ -27,11 +27,17 @@ class SelfLabelling(Method):
         """Its own, of each training slice by its place; none before they are made."""
 
     @classmethod
+    def own(cls, settings: Settings) -> PCLMixSettings:
+        """As of any method, of the type that both forms of PCLMix have."""
+        own = super().own(settings)
+        assert isinstance(own, PCLMixSettings)
+        return own
+
+    @classmethod
     def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
         """Since they have own labels."""
-        own = cls.own(settings)
-        assert isinstance(own, PCLMixSettings)
-        return own.own_labels if own.own_labels < 1 else None
+        share = cls.own(settings).own_labels
+        return share if share < 1 else None
 
     def prepare(self, source: BatchSource) -> None:
         """Keep the slices at hand, to label them later."""
