@@ -107,6 +107,47 @@ class Both(Says):
         return logits
 
 
+@pytest.mark.parametrize("unlabelled_from", ["cases", "slices"])
+def test_pieces_hang_together_in_the_volume_not_in_the_row_of_its_annotated_slices(known, monkeypatch, unlabelled_from):
+    """A tube runs aslant through all slices; between annotated ones two slices apart it seems to be in pieces."""
+    for name in ("vouched_for", "draw_to_edges"):
+        monkeypatch.setattr(f"pclmix.method.own_labels.{name}", lambda labels, *_: labels)
+    dataset, cases, source = known
+    strokes = np.array(source.cases[0].label)
+    strokes[1::2] = IGNORE
+    sparse = replace(source.cases[0], label=strokes)
+    plan = source.plan.model_copy(update={"complete_strokes": False, "rings": False, "turn": 0})
+    train = source.train.model_copy(update={"unlabelled_from": unlabelled_from})
+    sliced = BatchSource([sparse], plan, source.augment, train, 0, unlabelled=[])
+    net = Tube(len(plan.classes), torch.from_numpy(np.array(sparse.image)).float())
+    labels = own_labels(Learnt(net, torch.device("cpu"), ((1,),), dataset, cases), sliced)
+    assert len(labels) == (len(strokes) if unlabelled_from == "slices" else len(strokes[::2]))
+    for place, label in enumerate(labels):
+        index = sliced.slices[place][1]
+        free = sliced.strokes(place) == IGNORE
+        assert (label[free] == 1).sum() >= 0.9 * net.inside(index)[free].sum() > 0
+
+
+class Tube(Says):
+    """Class 1 where a tube cuts the slice, which is known by its image: all rows of the first, two of the others."""
+
+    def __init__(self, classes, slices):
+        super().__init__(classes, 0, 0)
+        self.slices = slices
+
+    def inside(self, index):
+        mask = np.zeros(self.slices.shape[2:], bool)
+        mask[: None if index == 0 else 2, 3 * index : 3 * index + 4] = True
+        return mask
+
+    def forward(self, image):
+        logits = super().forward(image)
+        for item, shown in enumerate(image):
+            index = int((self.slices - shown).abs().mean(dim=(1, 2, 3)).argmin())
+            logits[item, 1][torch.from_numpy(self.inside(index))] = 20
+        return logits
+
+
 def test_labels_are_the_mean_over_the_copies_that_the_plan_asks_for(known, monkeypatch):
     asked = []
 

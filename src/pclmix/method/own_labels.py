@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pclmix.compare.base import Learnt
 from pclmix.data.batches import BatchSource
-from pclmix.data.folder import Case, read_scribble
+from pclmix.data.folder import read_scribble
 from pclmix.data.resample import plan_axis
 from pclmix.data.volume import in_plane, read_image, to_slices
 from pclmix.infer import predict_slices, to_native
@@ -65,9 +65,7 @@ def _labelled(learnt: Learnt, source: BatchSource, places: Places, possible: Pos
     )
     uniform = most_uniform(normalised)
     with case_threads(len(places)) as pool:
-        made = pool.map(
-            lambda case: _of_case(learnt, source, learnt.cases[case], places[case], uniform, possible), places
-        )
+        made = pool.map(lambda case: _of_case(learnt, source, case, places[case], uniform, possible), places)
         by_place: dict[int, Label] = {}
         for of_case, labels in zip(places.values(), made, strict=True):
             by_place |= zip(of_case, labels, strict=True)
@@ -75,29 +73,33 @@ def _labelled(learnt: Learnt, source: BatchSource, places: Places, possible: Pos
 
 
 def _of_case(
-    learnt: Learnt, source: BatchSource, case: Case, places: Sequence[int], uniform: int | None, possible: Possible
+    learnt: Learnt, source: BatchSource, number: int, places: Sequence[int], uniform: int | None, possible: Possible
 ) -> list[Label]:
-    """The labels of a case's slices."""
-    plan = source.plan
+    """The labels of a case's slices at `places`. Which pieces hang together is asked of the whole volume, its other
+    slices included: those at `places` may lie apart in it, or in another order."""
+    plan, case = source.plan, learnt.cases[number]
     images = [read_image(path) for path in case.images]
     axis = plan_axis(images[0], plan)
     shown = [source.slices[place][1] for place in places]
     image = np.stack([to_slices(volume.array, axis)[shown] for volume in images], axis=1)
-    strokes = np.full((len(shown), *image.shape[2:]), IGNORE, np.uint8)
+    probabilities = predict_slices(learnt.net, source.cases[number].image, learnt.device, plan)
+    allowed = torch.ones_like(probabilities, dtype=torch.bool)
+    allowed[shown] = torch.from_numpy(_stacked(possible, places))
+    labels, _ = to_native(probabilities * allowed, (image.shape[2], image.shape[3]), plan)
+    strokes = np.full_like(labels, IGNORE)
     if case.label is not None:
-        strokes = to_slices(read_scribble(learnt.dataset, case).array, axis)[shown]
-    probabilities = predict_slices(learnt.net, _stacked(source.image, places), learnt.device, plan)
-    probabilities = probabilities * torch.from_numpy(_stacked(possible, places))
-    labels, _ = to_native(probabilities, (image.shape[2], image.shape[3]), plan)
+        strokes = to_slices(read_scribble(learnt.dataset, case).array, axis)
     labels = keep_largest_components(labels, learnt.components)
     if uniform is not None:
         row, column = in_plane(images[0].geometry.spacing, axis)
-        labels = draw_to_edges(labels, image, strokes, uniform, (row / plan.spacing[0], column / plan.spacing[1]))
+        pixel = (row / plan.spacing[0], column / plan.spacing[1])
+        labels[shown] = draw_to_edges(labels[shown], image, strokes[shown], uniform, pixel)
     if not plan.rings:
         labels = vouched_for(labels, strokes)
-    coarse = functional.interpolate(torch.from_numpy(labels)[:, None], probabilities.shape[2:], mode="nearest-exact")
+    found = torch.from_numpy(labels[shown])[:, None]
+    coarse = functional.interpolate(found, probabilities.shape[2:], mode="nearest-exact")[:, 0].numpy()
     drawn = _stacked(source.strokes, places)
-    return list(np.where(drawn == IGNORE, coarse[:, 0].numpy(), drawn))
+    return list(np.where(drawn == IGNORE, coarse, drawn))
 
 
 def vouched_for(labels: Label, strokes: Label) -> Label:
