@@ -293,6 +293,23 @@ def test_patients_that_the_data_set_holds_out_are_held_out(phantom, tmp_path):
     assert set(load_tree(RunRecord, run / "run.toml").train_cases) == {"heart001_frame01", "heart001_frame02"}
 
 
+def test_a_run_on_some_of_the_cases_is_resumed_without_naming_them_again(mixed, tmp_path, capsys):
+    """Among them one that nobody annotated; and what is named again must be the same."""
+    named = ["heart001_frame01", "heart002_frame01"]
+    whole = {"train_cases": named, "settings": settings(), "steps": 2}
+    run = train(mixed, tmp_path / "run", **whole).run
+    record = load_tree(RunRecord, run / "run.toml")
+    assert len(record.train_cases) == 1 and len(record.unlabelled_cases) == 1
+    before = (run / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    train(mixed, run, resume=True, minutes=3)
+    assert "--minutes does nothing here: T = 2 was fixed" in capsys.readouterr().err
+    train(mixed, run, resume=True, train_cases=named)
+    assert (run / "model.safetensors").read_bytes() == before
+    with pytest.raises(InputError, match="other training cases"):
+        train(mixed, run, resume=True, train_cases=["heart001"])
+
+
 def test_a_run_killed_at_its_very_end_logs_its_last_validation_once(phantom, tmp_path, val, monkeypatch):
     def killed(*arguments):
         raise Killed

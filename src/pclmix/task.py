@@ -121,7 +121,9 @@ def prepare(
         _require_same(run, "validation cases", val_ids if val_cases is not None else None, kept)
         seed, settings, val_ids = record.seed, recorded, kept
         if train_ids is not None:
-            _require_same(run, "training cases", train_ids, set(record.train_cases))
+            given = {case.id for case in split(dataset, kept, train_ids)[0]}
+            _require_same(run, "training cases", given, set(record.train_cases))
+        train_ids = {*record.train_cases, *record.unlabelled_cases}
     trained, validated = split(dataset, val_ids, train_ids)
     if not trained:
         raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")

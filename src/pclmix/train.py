@@ -147,6 +147,8 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
     if begun:
         session.step, seconds = distributed.together(load_checkpoint, run / CHECKPOINT_NAME, session)
         console.print(f"resuming at step {session.step}", highlight=False)
+    if task.record is not None and minutes is not None:
+        console.print(f"--minutes does nothing here: T = {record.steps} was fixed when the run began", highlight=False)
     return _loop(session, validator, run, record.steps, seconds, console)
 
 
