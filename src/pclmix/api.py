@@ -40,7 +40,9 @@ class Model:
         """Segment one image; the labels that `pclmix predict` writes for a file of the same voxels.
 
         `array`: (slices, H, W), (C, slices, H, W), or (H, W) for one slice; intensities as the scanner gave them.
-        `spacing`: mm, (slice, row, column) or (row, column); the distance of slices changes nothing. All slices of a
+        `spacing`: mm, (slice, row, column) or (row, column); the distance of slices changes nothing. Rows and columns
+        have to lie as in training, where a row is a step along the first of the file's axes in the plane (x of NIfTI):
+        of an array of SimpleITK or pydicom, which has x last, give `array.swapaxes(-1, -2)`. All slices of a
         volume go in together, for it is normalised as a whole and its largest pieces are found in 3-D.
 
         Gives `labels`, uint8, (slices, H, W), or (H, W) for one of two dimensions, and where asked for `probabilities`,

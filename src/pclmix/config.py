@@ -290,6 +290,9 @@ class Plan(Tree):
     """Average them over copies turned by so many degrees either way, too; 0: none."""
     largest_component: tuple[ClassGroup, ...] = ()
     """Groups of classes of which, taken together, only the largest 3-D components are kept, in this order."""
+    directions: tuple[tuple[float, float, float], ...] = ()
+    """Along which rows and columns of the training slices are counted, RAS (`data.orientation`); empty where their
+    files do not say, or differ."""
     doubt: tuple[tuple[float, float], ...] = ()
     """A `pclmix.doubt.Line` a foreground class: intercept, slope; empty where there was nothing to calibrate on."""
 

@@ -30,6 +30,14 @@ def predict(
             help="Keep the largest pieces of all structures, then of each, or every piece (default: as planned).",
         ),
     ] = None,
+    orient: Annotated[
+        bool,
+        typer.Option(
+            "--orient",
+            help="Turn and mirror images to lie as those trained on: as the headers say, or where they do not tell, as "
+            "the network is surest of.",
+        ),
+    ] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write CASE_probabilities too, a channel a class.")
     ] = False,
@@ -56,6 +64,7 @@ def predict(
         mirror=mirror,
         turn=turn,
         largest_component=largest_component,
+        orient=orient,
         save_probabilities=probabilities,
         save_uncertainty=uncertainty,
         format=output_format,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pclmix.config import PlannerSettings, Rule
 from pclmix.data.folder import Case, Dataset, read_scribble
 from pclmix.data.kinds import KINDS, SliceKind, kind_of
+from pclmix.data.orientation import Directions, directions
 from pclmix.data.strokes import find_ring
 from pclmix.data.volume import in_plane, read_geometry, read_image, slice_axis, to_slices
 from pclmix.errors import InputError
@@ -36,7 +37,7 @@ class CaseFacts:
     `extents` is (rows, columns) in mm of the foreground strokes, a slice that has any; `kinds` counts the slices of
     each kind. Of the scribbled slices, `drawn` counts those with a stroke of a class, `gaps` those without one that lie
     between two with one, `marked` those with a foreground stroke, and `rings` those whose background strokes surround
-    their foreground strokes."""
+    their foreground strokes. `directions`: how the slices lie, as the image's header says."""
 
     id: str
     shape: tuple[int, int, int]
@@ -48,6 +49,7 @@ class CaseFacts:
     rings: int
     marked: int
     kinds: dict[SliceKind, int]
+    directions: Directions = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def case_facts(dataset: Dataset, case: Case, axis_choice: str = "auto") -> CaseF
         rings=sum(find_ring(part, (row, column)) is not None for part in scribbled),
         marked=int(((scribbled > 0) & (scribbled != IGNORE)).any(axis=(1, 2)).sum()),
         kinds={kind: int((kinds == kind).sum()) for kind in KINDS},
+        directions=directions(geometry, axis),
     )
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
+from pclmix.data.orientation import common
 
 FIELD_OF_VIEW = 2.5
 """The field of view is this many times the extent of the annotated foreground: surroundings tell a structure from what
@@ -67,6 +68,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
         rings=budget.rings == "on" or (budget.rings == "auto" and prints.ringed()),
         mirror=mirror,
         turn=turn,
+        directions=common([case.directions for case in prints.cases]),
         network=settings.network,
     )
 
