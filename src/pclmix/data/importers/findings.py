@@ -33,8 +33,7 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
         for pair in pairing.pairs
         if pair.label is None
     ]
-    empty = [case for case, counts in survey.counts.items() if set(counts) == {meanings.unlabelled}]
-    if empty:
+    if empty := unpainted(survey, meanings):
         lines.append(f"{labels}: nothing is painted in {_some(empty)}, so it is {UNLABELLED}")
     if all_said and meanings.background not in found:
         lines.append(
@@ -49,6 +48,11 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
         if value not in found
     ]
     return lines
+
+
+def unpainted(survey: Survey, meanings: Meanings) -> list[str]:
+    """Cases in whose label nothing is painted."""
+    return [case for case, counts in survey.counts.items() if set(counts) == {meanings.unlabelled}]
 
 
 def report_blocks(

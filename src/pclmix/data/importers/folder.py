@@ -18,6 +18,7 @@ from pclmix.data.importers.findings import (
     report_blocks,
     shares,
     sheet_blocks,
+    unpainted,
 )
 from pclmix.data.importers.meanings import Meanings, as_told
 from pclmix.data.importers.meanings import parse_classes as parse_classes
@@ -57,7 +58,8 @@ def import_folder(
     overwrite: bool = False,
 ) -> ImportReport:
     """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names, of any
-    format that is read; an RGB image is three channels. The report import_report.html goes into it.
+    format that is read; an RGB image is three channels. A case in whose label nothing is painted gets none, so that it
+    is unlabelled. The report import_report.html goes into it.
 
     A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
     value (see `by_name`).
@@ -83,7 +85,10 @@ def import_folder(
         builder.warnings += find_warnings(pairing, survey, meanings, by_case)
         for pair in pairing.pairs:
             builder.add_image(pair.case, by_case[pair.case], list(pair.images))
+        empty = unpainted(survey, meanings)  # with a label file they would not count as unlabelled
         for pair, path in pairing.labelled:
+            if pair.case in empty:
+                continue
             label = read_case(survey, pair.case, path)
             mapped = np.zeros(label.array.shape, np.uint8)
             for value, index in meanings.labels.items():
