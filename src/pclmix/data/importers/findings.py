@@ -56,14 +56,19 @@ def unpainted(survey: Survey, meanings: Meanings) -> list[str]:
 
 
 def report_blocks(
-    pairing: Pairing, survey: Survey, meanings: Meanings, patients: Mapping[str, str], warnings: Sequence[str]
+    pairing: Pairing,
+    survey: Survey,
+    meanings: Meanings,
+    channels: Sequence[str],
+    patients: Mapping[str, str],
+    warnings: Sequence[str],
 ) -> list[Block]:
     """The beginning of the report: counts, values, what is wrong and what is odd."""
-    channels = f"{pairing.channels} channel{'s' if pairing.channels > 1 else ''}"
+    told = f"{len(channels)} channel{'s' if len(channels) > 1 else ''} each ({', '.join(channels)})"
     blocks: list[Block] = [
         Text(f"Images: {pairing.images}. Labels: {pairing.labels}."),
         Text(
-            f"{len(pairing.pairs)} cases of {len(set(patients.values()))} patients, {channels} each; "
+            f"{len(pairing.pairs)} cases of {len(set(patients.values()))} patients, {told}; "
             f"{len(pairing.labelled)} with a label."
         ),
         Heading("Values in the labels"),
