@@ -1,5 +1,7 @@
 """Fixtures that every test shares."""
 
+import gzip
+import json
 import os
 from pathlib import Path
 
@@ -35,3 +37,15 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pclmix.data.phantom import make_phantom
 
     return make_phantom(tmp_path_factory.mktemp("phantom") / "dataset", cases=4, seed=3)
+
+
+@pytest.fixture(scope="session")
+def unpacked(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same data set in files that are not compressed; not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    for path in phantom.glob("*/*.nii.gz"):
+        (folder / path.parent.name).mkdir(exist_ok=True)
+        (folder / path.parent.name / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    meta = json.loads((phantom / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(meta | {"file_ending": ".nii"}))
+    return folder

@@ -181,6 +181,40 @@ def test_a_volume_is_scored_as_its_classes_are_alone(order):
     assert scores[3] == Score(1.0, 0.0)
 
 
+def disc(row, column=100):
+    rows, columns = np.ogrid[:200, :180]
+    return ((rows - row) ** 2 + (columns - column) ** 2 <= 60**2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_image_of_one_slice_is_measured_in_its_plane(axis, order):
+    """In 3-D every pixel would be surface, most of them at distance 0 of one another."""
+    ours, truth, spacing = disc(94), disc(100), (0.5, 0.8)
+    flat = [np.asarray(np.expand_dims(mask, axis), order=order) for mask in (ours, truth)]
+    score = evaluate_case(*flat, (*spacing[:axis], 9.0, *spacing[axis:]), (1, 2))
+    assert score[1].hd95 == pytest.approx(binary.hd95(ours, truth, voxelspacing=spacing), abs=1e-6)
+    assert score[1].hd95 == pytest.approx(6 * 0.5, abs=0.1)
+    assert score[1].dice == pytest.approx(binary.dc(ours, truth), abs=1e-12)
+    assert score[2] == Score(1.0, 0.0)
+
+
+def test_a_structure_in_one_slice_of_a_volume_is_measured_in_3d():
+    ours, truth = np.zeros((2, 200, 180, 3), np.uint8)
+    ours[..., 1], truth[..., 1] = disc(94), disc(100)
+    expected = binary.hd95(ours, truth, voxelspacing=SPACING)
+    assert evaluate_case(ours, truth, SPACING, (1,))[1].hd95 == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 5), (1, 5, 1), (5, 1, 1)])
+def test_a_line_of_voxels_and_a_single_one_have_scores(shape):
+    whole, part = np.ones(shape, np.uint8), np.zeros(shape, np.uint8)
+    part[0, 0, 0] = 1
+    assert evaluate_case(whole, whole, SPACING, (1,)) == {1: Score(1.0, 0.0)}
+    assert math.isfinite(evaluate_case(whole, part, SPACING, (1,))[1].hd95)
+    assert evaluate_case(whole, part * 0, SPACING, (1,)) == {1: Score(0.0, math.inf)}
+
+
 def test_a_class_in_neither_file_of_a_case_has_a_full_score_there(tmp_path):
     for folder in ("predictions", "truth"):
         write(tmp_path / folder / "a.nii.gz", labels())

@@ -1,4 +1,5 @@
-"""Scores of predictions against dense labels: a case and class at a time in 3-D, then their summary."""
+"""Scores of predictions against dense labels: a case and class at a time in 3-D (an image of one slice in 2-D), then
+their summary."""
 
 import csv
 import json
@@ -66,9 +67,10 @@ class Evaluation:
 
 
 def evaluate_case(
-    prediction: NDArray[Any], truth: NDArray[Any], spacing: tuple[float, float, float], labels: Iterable[int]
+    prediction: NDArray[Any], truth: NDArray[Any], spacing: tuple[float, ...], labels: Iterable[int]
 ) -> dict[int, Score]:
-    """Scores of each label, above 0, of one volume."""
+    """Scores of each label, above 0, of one volume; of an image of one slice in its plane, without the slice axis."""
+    prediction, truth, spacing = _without_flat_axes(prediction, truth, spacing)
     if prediction.flags.f_contiguous:  # as files have it; distances do not depend on the order of the axes
         prediction, truth, spacing = prediction.T, truth.T, spacing[::-1]
     box = bounding_box((prediction != 0) | (truth != 0))
@@ -78,6 +80,17 @@ def evaluate_case(
         ours, theirs = prediction == label, truth == label
         scores[label] = Score(dice(ours, theirs), hd95(ours, theirs, spacing))
     return scores
+
+
+def _without_flat_axes(
+    prediction: NDArray[Any], truth: NDArray[Any], spacing: tuple[float, ...]
+) -> tuple[NDArray[Any], NDArray[Any], tuple[float, ...]]:
+    """Both arrays and the spacing (mm) without axes of length 1: along those every voxel has a neighbour outside, so
+    that all of a structure would be its surface. A single voxel stays what it is."""
+    axes = [axis for axis, size in enumerate(truth.shape) if size > 1]
+    if not axes:
+        return prediction, truth, spacing
+    return prediction.squeeze(), truth.squeeze(), tuple(spacing[axis] for axis in axes)
 
 
 def summarise(cases: dict[str, dict[int, Score]]) -> Evaluation:

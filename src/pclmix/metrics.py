@@ -1,4 +1,4 @@
-"""Dice and HD95 of binary 3-D masks, as the published tables compute them (data.md, "Metrics")."""
+"""Dice and HD95 of binary masks, 3-D or 2-D, as the published tables compute them (data.md, "Metrics")."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ def dice(prediction: Mask, truth: Mask) -> float:
 def hd95(prediction: Mask, truth: Mask, spacing: tuple[float, ...]) -> float:
     """95th percentile of the surface distances of both directions pooled, mm (MedPy's definition).
 
-    0 where both masks are empty, infinite where one of them is. `spacing` is in mm along each axis. Other libraries
+    0 where both masks are empty, infinite where one of them is. `spacing` is in mm along each axis. An axis of
+    length 1 counts, so all of a single slice is surface: leave that axis out, as `evaluate_case` does. Other libraries
     take the larger of the two directed percentiles, which is a larger number.
     """
     if not prediction.any() or not truth.any():

@@ -1,5 +1,7 @@
 """Less annotation: the share that is kept, nothing invented, the same for the same seed."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,11 @@ def test_the_same_seed_keeps_the_same(phantom, cases, tmp_path):
     ]
     assert all((found[0][case] == found[1][case]).all() for case in cases)
     assert any((found[0][case] != found[2][case]).any() for case in cases)
+
+
+def test_files_keep_the_ending_of_their_data_set(unpacked, phantom, cases, tmp_path):
+    out = tmp_path / "out"
+    thinned = annotated(thin_dataset(read_dataset(unpacked), cases, out, "slices", 0.5, 3))
+    expected = annotated(thin_dataset(read_dataset(phantom), cases, tmp_path / "packed", "slices", 0.5, 3))
+    assert all((thinned[case] == expected[case]).all() for case in cases)
+    assert json.loads((out / "dataset.json").read_text())["file_ending"] == ".nii"

@@ -1,9 +1,12 @@
 """Jobs on a real local Ray cluster; a worker that is killed midway loses nothing."""
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from experiment.conftest import ONE_THREAD, TWO_METHODS
 from experiment.test_run import table, wait_for
 
 from pclmix.config import load_tree, save_tree
+from pclmix.data.cache import cache_folder
 from pclmix.errors import InputError
 from pclmix.experiment import on_ray
 from pclmix.experiment.order import Order
@@ -59,6 +63,7 @@ def test_a_worker_that_does_not_see_the_folder_sends_the_finished_job_home(untou
     home = tmp_path / "jobs" / order.job
     archive = on_ray.work_on(order.model_dump(mode="json"), str(home))
     assert archive and not home.exists()
+    assert not in_cache(home).exists()
     home.mkdir(parents=True)
     save_tree(order, home / "order.toml")
 
@@ -71,6 +76,63 @@ def test_a_worker_that_does_not_see_the_folder_sends_the_finished_job_home(untou
     assert record["scores"] == untouched.scores()[order.job]
     assert sorted(path.name for path in (home / "predictions").iterdir())[0] == "heart002_frame01.nii.gz"
     assert (home / "run" / "model.safetensors").exists()
+
+
+def in_cache(home: Path) -> Path:
+    """Where a worker that does not see a job's folder works."""
+    return cache_folder() / "jobs" / home.relative_to("/")
+
+
+COUNTING_JOB = """
+import sys, pathlib
+place = pathlib.Path(sys.argv[1])
+if (place / "job.json").exists(): sys.exit()
+with (place / "checkpoint").open("a") as file: file.write("x")
+if (place / "checkpoint").stat().st_size < 2: sys.exit(1)
+(place / "job.json").write_text("{}")
+"""
+"""Stands in for a job: it fails at the first try, and its second, which goes on from its checkpoint, is whole."""
+
+
+@pytest.fixture
+def cached_job(untouched, tmp_path, monkeypatch):
+    """An order that did not end well on a worker that does not see its folder, and that folder."""
+    monkeypatch.setattr(on_ray, "COMMAND", (sys.executable, "-c", COUNTING_JOB))
+    order = load_tree(Order, untouched.results / "jobs" / "pce" / "fold-1" / "seed-0" / "order.toml")
+    home = tmp_path / "elsewhere" / order.job
+    assert names(work(order, home)) == ["checkpoint", "failed.json", "job.log"]
+    return order, home
+
+
+def work(order: Order, home: Path) -> bytes:
+    return on_ray.work_on(order.model_dump(mode="json"), str(home))
+
+
+def names(archive: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return sorted(tar.getnames())
+
+
+def test_the_same_order_goes_on_in_the_cache_and_leaves_nothing_there(cached_job):
+    order, home = cached_job
+    assert "job.json" in names(work(order, home))
+    assert not in_cache(home).exists()
+
+
+@pytest.mark.parametrize("result", [False, True])
+def test_another_order_of_the_same_place_begins_anew(cached_job, result):
+    """An earlier experiment of the same name, other settings: neither its scores nor its checkpoint are taken."""
+    order, home = cached_job
+    if result:
+        (in_cache(home) / "job.json").write_text("old scores")
+    assert "job.json" not in names(work(order.model_copy(update={"seed": order.seed + 1}), home))
+    assert (in_cache(home) / "checkpoint").read_text() == "x"
+
+
+def test_an_order_of_another_version_in_the_cache_is_none_of_ours(cached_job):
+    order, home = cached_job
+    (in_cache(home) / "order.toml").write_text("of_another_version = 1")
+    assert "job.json" not in names(work(order, home))
 
 
 def test_a_job_that_is_lost_says_so(untouched, experiment):

@@ -31,6 +31,13 @@ def import_folder(
     ] = None,
     unlabelled: Annotated[int | None, typer.Option(help="The value that means: nobody looked here.")] = None,
     background: Annotated[int | None, typer.Option(help="The value of strokes drawn on the background.")] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME,...: what the channels are called, in the order of their files. One named CT is clipped and "
+            "scaled as CT is; DICOM series of that modality are named so without the option."
+        ),
+    ] = None,
     patients: Annotated[Path | None, typer.Option(help="CSV file with a line CASE,PATIENT each.")] = None,
     patient_pattern: Annotated[
         str | None,
@@ -43,12 +50,14 @@ def import_folder(
 ) -> None:
     """Anybody's images and scribbles, with a report of what was paired and what each value means."""
     from pclmix.console import asker
+    from pclmix.data.importers.channels import parse_channels
     from pclmix.data.importers.folder import PAGE, import_folder, inspect_folder, parse_classes
 
     told: dict[str, Any] = {
         "classes": None if classes is None else parse_classes(classes),
         "unlabelled": unlabelled,
         "background": background,
+        "channels": None if channels is None else parse_channels(channels),
         "patients": patients,
         "patient_pattern": patient_pattern,
     }

@@ -100,7 +100,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line a case and class.")] = None,
 ) -> None:
-    """Dice and HD95 of predictions, a class at a time, in 3-D and in mm."""
+    """Dice and HD95 of predictions, a class at a time, in 3-D (an image of one slice in 2-D) and in mm."""
     from pclmix.console import stdout_console
     from pclmix.evaluate import evaluate_folders, render, write_csv, write_json
 

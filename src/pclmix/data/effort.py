@@ -23,6 +23,7 @@ def thin_dataset(
     dataset: Dataset, cases: Collection[str], out: Path, kind: Kind, share: float, seed: int, axis: str = "auto"
 ) -> Path:
     """Write the dataset folder `out` with `share` of the annotation of `cases`; images are links, nothing else is kept.
+    Files end as those of `dataset` do.
 
     `slices`: that share of all annotated slices, chosen at random over the cases, the others are IGNORE. `pixels`: of
     every stroke (a class in a slice) the pixels nearest to a random one of its own, so a shorter stroke; at least one.
@@ -30,7 +31,7 @@ def thin_dataset(
     """
     chosen = [case for case in dataset.cases if case.id in set(cases)]
     for folder in ("imagesTr", "labelsTr"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        (out / folder).mkdir(parents=True)
     volumes = {case.id: read_scribble(dataset, case) for case in chosen}
     axes = {id: slice_axis(volume.array.shape, volume.geometry.spacing, axis) for id, volume in volumes.items()}
     kept = _kept_slices(volumes, axes, share, seed) if kind == "slices" else {}
@@ -44,14 +45,12 @@ def thin_dataset(
             else:
                 slices[index] = shorten(slices[index], share, _random(seed, case.id, index))
         array = from_slices(slices, axes[case.id])
-        path = out / "labelsTr" / f"{case.id}.nii.gz"
+        path = out / "labelsTr" / f"{case.id}{dataset.ending}"
         write_label(path, np.where(array == IGNORE, dataset.ignore, array).astype(np.uint8), volume)
         for image in case.images:
-            link = out / "imagesTr" / image.name
-            link.unlink(missing_ok=True)
-            os.symlink(image.resolve(), link)
+            os.symlink(image.resolve(), out / "imagesTr" / image.name)
     patients = {case.id: case.patient for case in chosen}
-    write_dataset_json(out, dataset.name, dataset.channels, dataset.classes, patients)
+    write_dataset_json(out, dataset.name, dataset.channels, dataset.classes, patients, dataset.ending)
     return out
 
 

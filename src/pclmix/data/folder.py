@@ -34,7 +34,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a dataset folder holds. `classes` maps name to value without ignore; `ignore` is its value on disk."""
+    """What a dataset folder holds. `classes` maps name to value without ignore; `ignore` is its value on disk;
+    `ending` is that of all its files."""
 
     root: Path
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     cases: tuple[Case, ...]
     val_cases: tuple[str, ...]
     warnings: tuple[str, ...]
+    ending: str
 
 
 def read_dataset(root: Path) -> Dataset:
@@ -88,11 +90,16 @@ def read_dataset(root: Path) -> Dataset:
     listed = root / "val_cases.txt"
     val_cases = tuple(_lines(listed)) if listed.exists() else ()
     name = str(meta.get("name", root.resolve().name))
-    return Dataset(root, name, channels, classes, ignore, tuple(cases), val_cases, tuple(warnings))
+    return Dataset(root, name, channels, classes, ignore, tuple(cases), val_cases, tuple(warnings), ending)
 
 
 def write_dataset_json(
-    root: Path, name: str, channels: Iterable[str], classes: dict[str, int], patients: dict[str, str]
+    root: Path,
+    name: str,
+    channels: Iterable[str],
+    classes: dict[str, int],
+    patients: dict[str, str],
+    ending: str = ENDINGS[0],
 ) -> None:
     """Write dataset.json; the ignore label is one above the last class."""
     meta = {
@@ -100,7 +107,7 @@ def write_dataset_json(
         "channel_names": {str(index): channel for index, channel in enumerate(channels)},
         "labels": {**classes, "ignore": max(classes.values()) + 1},
         "numTraining": len(patients),
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
         "patients": patients,
     }
     with atomic_path(root / "dataset.json") as temporary:

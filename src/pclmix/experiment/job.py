@@ -86,7 +86,9 @@ def _trained(
     if order.part == "effort" and order.value < 1:
         kind: Kind = "slices" if order.parameter == "slices" else "pixels"
         axis = order.settings.planner.slice_axis
-        thinned = thin_dataset(dataset, order.train_cases, folder / "dataset", kind, order.value, order.seed, axis)
+        thinned = folder / "dataset"
+        shutil.rmtree(thinned, ignore_errors=True)  # made again by a resume, too: an earlier try may have left a part
+        thin_dataset(dataset, order.train_cases, thinned, kind, order.value, order.seed, axis)
         source = read_dataset(thinned)
     run = folder / "run"
     trained = train(

@@ -1,18 +1,21 @@
 """Jobs on a Ray cluster, each with the CPUs and GPUs it asks for; results are gathered where the experiment was begun.
 
 A worker that sees the results folder (one machine, a shared disk) works in it; another works in its own cache and
-sends the finished job back. A killed worker's job is begun again by Ray, and goes on from its last checkpoint where
-that can be reached. The data set must lie at the same path on every machine.
+sends the finished job back, after which nothing of it stays there. A killed worker's job is begun again by Ray, and
+goes on from its last checkpoint where that can be reached. The data set must lie at the same path on every machine.
 """
 
 import io
+import shutil
 import socket
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from pclmix.config import save_tree
+from filelock import FileLock
+
+from pclmix.config import load_tree, save_tree
 from pclmix.errors import InputError
 from pclmix.experiment.board import Board
 from pclmix.experiment.order import COMMAND, FAILED_NAME, ORDER_NAME, RESULT_NAME, Order, fail
@@ -90,17 +93,40 @@ def work_on(values: dict[str, Any], folder: str) -> bytes:
     place = Path(folder)
     shared = (place / ORDER_NAME).exists()
     if not shared:
-        from pclmix.data.cache import cache_folder
-
-        place = cache_folder() / "jobs" / Path(folder).relative_to("/")
-        place.mkdir(parents=True, exist_ok=True)
-        save_tree(order, place / ORDER_NAME)
+        place = _place_in_cache(order, place)
     with (place / "job.log").open("ab") as log:
         process = subprocess.Popen([*COMMAND, str(place)], stdin=subprocess.PIPE, stdout=log, stderr=log)
         code = process.wait()
     if code and not (place / FAILED_NAME).exists():
         fail(place, f"ended with exit code {code}, see {place / 'job.log'}")
-    return b"" if shared else _archive(place)
+    if shared:
+        return b""
+    archive = _archive(place)
+    if (place / RESULT_NAME).exists():  # a job that failed goes on from what it left
+        shutil.rmtree(place, ignore_errors=True)  # what cannot be removed is no reason to lose the result
+    return archive
+
+
+def _place_in_cache(order: Order, folder: Path) -> Path:
+    """Where a worker that does not see `folder` works, the order in it. What an earlier try of the same order left is
+    kept, to go on from; what lies there of another order, of an experiment of the same path, is removed."""
+    from pclmix.data.cache import cache_folder
+
+    place = cache_folder() / "jobs" / folder.relative_to("/")
+    if place.exists() and not _is_of(order, place / ORDER_NAME):
+        with FileLock(place / "lock"):  # a job that was stopped may still be saving there
+            shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
+    save_tree(order, place / ORDER_NAME)
+    return place
+
+
+def _is_of(order: Order, path: Path) -> bool:
+    """Whether the order in a file asks for the same work; one that cannot be read does not."""
+    try:
+        return load_tree(Order, path).work() == order.work()
+    except InputError:
+        return False
 
 
 def _archive(place: Path) -> bytes:

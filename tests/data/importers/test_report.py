@@ -5,6 +5,8 @@ import pytest
 from painted import TOLD, folders, save, strokes
 from PIL import Image
 
+from pclmix.data.check import check_dataset
+from pclmix.data.folder import read_dataset, unlabelled_cases
 from pclmix.data.importers.folder import PAGE, import_folder, inspect_folder
 from pclmix.data.importers.meanings import as_told
 from pclmix.data.importers.pairing import find_pairs
@@ -62,6 +64,18 @@ def test_what_is_odd_is_a_warning(tmp_path):
     assert "each case counts as a patient of its own" in warnings
     told = import_folder(images, labels, tmp_path / "more", patient_pattern="(c)", **TOLD).warnings
     assert not any("patient" in line for line in told)
+
+
+def test_a_case_in_whose_label_nothing_is_painted_is_unlabelled(tmp_path):
+    """With a label file it would be neither trained on nor unlabelled."""
+    images, labels = folders(tmp_path)
+    save(labels, c1=np.zeros((20, 30), np.uint8))
+    report = import_folder(images, labels, tmp_path / "out", **TOLD)
+    assert any("nothing is painted in c1, so it is unlabelled" in warning for warning in report.warnings)
+    dataset = read_dataset(tmp_path / "out")
+    assert [case.id for case in unlabelled_cases(dataset, set())] == ["c1"]
+    assert [case.id for case in dataset.cases] == ["c0", "c1", "c2"]
+    assert not any("nothing is annotated" in warning for warning in check_dataset(dataset).warnings)
 
 
 def blurred(labels):

@@ -77,6 +77,11 @@ def channels(path: Path) -> int:
     return 3 if files and int(_header(files[0], ("SamplesPerPixel",)).get("SamplesPerPixel") or 1) == 3 else 1
 
 
+def modality(path: Path) -> str:
+    """The kind of device that made a series, such as CT or MR; nothing where its header does not say."""
+    return str(_header(_files(path)[0], ("Modality",)).get("Modality") or "")
+
+
 def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int]) -> None:
     """Write a label as DICOM SEG that refers to the series `like` was read of."""
     dicom_seg.write(path, array, like, classes)

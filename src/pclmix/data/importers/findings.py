@@ -33,8 +33,7 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
         for pair in pairing.pairs
         if pair.label is None
     ]
-    empty = [case for case, counts in survey.counts.items() if set(counts) == {meanings.unlabelled}]
-    if empty:
+    if empty := unpainted(survey, meanings):
         lines.append(f"{labels}: nothing is painted in {_some(empty)}, so it is {UNLABELLED}")
     if all_said and meanings.background not in found:
         lines.append(
@@ -51,15 +50,25 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
     return lines
 
 
+def unpainted(survey: Survey, meanings: Meanings) -> list[str]:
+    """Cases in whose label nothing is painted."""
+    return [case for case, counts in survey.counts.items() if set(counts) == {meanings.unlabelled}]
+
+
 def report_blocks(
-    pairing: Pairing, survey: Survey, meanings: Meanings, patients: Mapping[str, str], warnings: Sequence[str]
+    pairing: Pairing,
+    survey: Survey,
+    meanings: Meanings,
+    channels: Sequence[str],
+    patients: Mapping[str, str],
+    warnings: Sequence[str],
 ) -> list[Block]:
     """The beginning of the report: counts, values, what is wrong and what is odd."""
-    channels = f"{pairing.channels} channel{'s' if pairing.channels > 1 else ''}"
+    told = f"{len(channels)} channel{'s' if len(channels) > 1 else ''} each ({', '.join(channels)})"
     blocks: list[Block] = [
         Text(f"Images: {pairing.images}. Labels: {pairing.labels}."),
         Text(
-            f"{len(pairing.pairs)} cases of {len(set(patients.values()))} patients, {channels} each; "
+            f"{len(pairing.pairs)} cases of {len(set(patients.values()))} patients, {told}; "
             f"{len(pairing.labelled)} with a label."
         ),
         Heading("Values in the labels"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pclmix.data.importers.builder import ImportReport, building
+from pclmix.data.importers.channels import channel_names
 from pclmix.data.importers.contact_sheet import draw_sheet
 from pclmix.data.importers.dialogue import Ask, ask_meanings
 from pclmix.data.importers.findings import (
@@ -18,6 +19,7 @@ from pclmix.data.importers.findings import (
     report_blocks,
     shares,
     sheet_blocks,
+    unpainted,
 )
 from pclmix.data.importers.meanings import Meanings, as_told
 from pclmix.data.importers.meanings import parse_classes as parse_classes
@@ -51,19 +53,22 @@ def import_folder(
     classes: dict[str, int] | None = None,
     unlabelled: int | None = None,
     background: int | None = None,
+    channels: Sequence[str] | None = None,
     patients: Path | None = None,
     patient_pattern: str | None = None,
     ask: Ask | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
     """Make a dataset folder of images (CASE.nii.gz or CASE_0000.nii.gz, ...) and label files of the same names, of any
-    format that is read; an RGB image is three channels. The report import_report.html goes into it.
+    format that is read; an RGB image is three channels. A case in whose label nothing is painted gets none, so that it
+    is unlabelled. The report import_report.html goes into it.
 
     A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
     value (see `by_name`).
     Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
     of that name. What is not said is asked for by `ask`, with a contact sheet beside `out`; without `ask` it raises
-    `InputError` naming the values found. `patients` is a CSV file, `patient_pattern` a regular expression (see
+    `InputError` naming the values found. `channels` are names in the order of a case's files (see `channel_names`); one
+    named CT is normalised as such. `patients` is a CSV file, `patient_pattern` a regular expression (see
     `find_patients`).
     """
     out = Path(out)
@@ -71,26 +76,29 @@ def import_folder(
         raise InputError(f"{out}: the output folder is not empty, expected an empty one (or --overwrite)")
     told = as_told(classes, unlabelled, background)
     pairing = find_pairs(Path(images), Path(labels))
+    names = channel_names(pairing, channels)
     by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
     survey = read_survey(pairing, told)
     if survey.problems:
         more = f" (and {len(survey.problems) - 1} more, see --dry-run)" if len(survey.problems) > 1 else ""
         raise InputError(survey.problems[0] + more)
     meanings = _complete(told, pairing, survey, out, ask)
-    channels = ("R", "G", "B") if pairing.is_colour else tuple(f"channel{n}" for n in range(pairing.channels))
     report = ImportReport()
-    with building(out, out.name, meanings.classes, channels, report, overwrite) as builder:
+    with building(out, out.name, meanings.classes, names, report, overwrite) as builder:
         builder.warnings += find_warnings(pairing, survey, meanings, by_case)
         for pair in pairing.pairs:
             builder.add_image(pair.case, by_case[pair.case], list(pair.images))
+        empty = unpainted(survey, meanings)  # with a label file they would not count as unlabelled
         for pair, path in pairing.labelled:
+            if pair.case in empty:
+                continue
             label = read_case(survey, pair.case, path)
             mapped = np.zeros(label.array.shape, np.uint8)
             for value, index in meanings.labels.items():
                 mapped[label.array == value] = index
             builder.add_mapped_label(pair.case, label, mapped)
         sheet = png(draw_sheet(survey.shown, meanings, survey.by_size))
-        blocks = report_blocks(pairing, survey, meanings, by_case, builder.warnings)
+        blocks = report_blocks(pairing, survey, meanings, names, by_case, builder.warnings)
         _write_page(builder.root / PAGE, [*blocks, *sheet_blocks(_embedded(sheet)), *pair_blocks(pairing, by_case)])
     return report
 
@@ -103,6 +111,7 @@ def inspect_folder(
     classes: dict[str, int] | None = None,
     unlabelled: int | None = None,
     background: int | None = None,
+    channels: Sequence[str] | None = None,
     patients: Path | None = None,
     patient_pattern: str | None = None,
 ) -> Inspection:
@@ -110,9 +119,10 @@ def inspect_folder(
     into the folder OUT_report beside `out`, where those of an earlier look are replaced. No meaning need be said."""
     told = as_told(classes, unlabelled, background)
     pairing = find_pairs(Path(images), Path(labels))
+    names = channel_names(pairing, channels)
     by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
     survey = read_survey(pairing, told)
-    blocks = report_blocks(pairing, survey, told, by_case, find_warnings(pairing, survey, told, by_case))
+    blocks = report_blocks(pairing, survey, told, names, by_case, find_warnings(pairing, survey, told, by_case))
     place = _beside(out, "_report")
     pairs, files, shown, embedded = pair_blocks(pairing, by_case), [], [], []
     if survey.shown:
