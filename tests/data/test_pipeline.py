@@ -17,7 +17,7 @@ from scipy import ndimage
 from pclmix.config import AugmentSettings, Plan, PlannerSettings, TrainSettings, make_settings
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
-from pclmix.data.check import check_dataset, render, require_trainable
+from pclmix.data.check import check_dataset, render, require_trainable, storage_warnings
 from pclmix.data.fingerprint import CaseFacts, Fingerprint, fingerprint
 from pclmix.data.folder import read_dataset, split, unlabelled_cases
 from pclmix.data.phantom import make_phantom
@@ -96,6 +96,25 @@ def test_kinds_are_counted_and_scribbled_slices_alone_vouch_for_the_strokes(tmp_
                  "unlabelled whole cases 16 2"):  # fmt: skip
         assert line in told
     assert any("2 cases without any label trained on only by methods that use" in line for line in told)
+
+
+def test_the_plan_keeps_how_the_slices_lie_and_a_set_stored_in_two_ways_is_told_of(phantom, tmp_path):
+    def plan_and_warnings(folder):
+        dataset = read_dataset(folder)
+        prints = fingerprint(dataset, dataset.cases, PlannerSettings())
+        told = [line for line in check_dataset(dataset).warnings if "rows and columns" in line]
+        assert told == storage_warnings(dataset, prints.cases)
+        return make_plan(prints, dataset, make_settings("cpu")), told
+
+    plan, told = plan_and_warnings(phantom)
+    assert plan.directions == ((1, 0, 0), (0, 1, 0)) and not told
+    folder = shutil.copytree(phantom, tmp_path / "data")
+    for path in folder.glob("*/heart001_frame01*"):
+        stored = nib.load(path).as_reoriented([[0, -1], [1, 1], [2, -1]])
+        nib.save(stored, path)
+    plan, (line,) = plan_and_warnings(folder)
+    assert plan.directions == ()
+    assert "run to RA in most images, but to LA in heart001_frame01;" in line
 
 
 def test_plan_follows_the_fingerprint_and_the_budget(phantom):

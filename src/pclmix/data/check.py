@@ -1,5 +1,6 @@
 """`pclmix check`: what a dataset folder holds, what is odd in it, and what would break training."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from pclmix.data.fingerprint import CaseFacts, Fingerprint, case_facts, slice_count
 from pclmix.data.folder import Case, Dataset, read_dense, unlabelled_cases
 from pclmix.data.kinds import KINDS
+from pclmix.data.orientation import STORED, by_header, common, letters
 from pclmix.data.volume import difference, read_geometry, read_image, require_same_grid
 from pclmix.errors import InputError
 
@@ -44,7 +46,7 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     if not scribbled:
         report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
     elif report.facts:
-        report.warnings += stroke_warnings(dataset, report.facts)
+        report.warnings += [*stroke_warnings(dataset, report.facts), *storage_warnings(dataset, report.facts)]
         if not any(sum(facts.pixels) for facts in report.facts):
             report.problems.append(f"{dataset.root / 'labelsTr'}: no annotated pixel in any case, expected strokes")
     return report
@@ -107,6 +109,24 @@ def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
         if value and totals[value] == 0:
             lines.append(f"{folder}: nobody annotated class {value} ({name})")
     return lines
+
+
+def storage_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
+    """Whether some images are clearly stored otherwise than most: mirrored, or with rows for columns."""
+    placed = [case for case in facts if case.directions]
+    ways = Counter(letters(case.directions) for case in placed)
+    if len(ways) < 2:
+        return []
+    usual = ways.most_common(1)[0][0]
+    most = common([case.directions for case in placed if letters(case.directions) == usual])
+    others = [case for case in placed if by_header(case.directions, most) not in (None, STORED)]
+    if not others:
+        return []
+    return [
+        f"{dataset.root / 'imagesTr'}: rows and columns run to {usual} in most images, but to "
+        f"{letters(others[0].directions)} in {_some([case.id for case in others])}; the network sees them as stored, "
+        "so better store all alike"
+    ]
 
 
 def render(report: CheckReport) -> Group:
