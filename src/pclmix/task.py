@@ -11,7 +11,7 @@ from pclmix.compare.base import Method
 from pclmix.compare.registry import get_method
 from pclmix.config import Plan, Settings, Tree, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.data.batches import BatchSource
-from pclmix.data.check import require_trainable, storage_warnings, stroke_warnings
+from pclmix.data.check import fact_warnings, require_trainable
 from pclmix.data.fingerprint import Fingerprint, fingerprint
 from pclmix.data.folder import (
     Case,
@@ -138,7 +138,7 @@ def prepare(
         chosen = chosen.in_force(plan, settings)
         if not (settings.train.unlabelled and chosen.unlabelled_since(plan, settings) is not None):
             unlabelled = []
-        for line in [*stroke_warnings(dataset, prints.cases), *storage_warnings(dataset, prints.cases)]:
+        for line in fact_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")

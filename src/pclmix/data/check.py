@@ -46,7 +46,7 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     if not scribbled:
         report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
     elif report.facts:
-        report.warnings += [*stroke_warnings(dataset, report.facts), *storage_warnings(dataset, report.facts)]
+        report.warnings += fact_warnings(dataset, report.facts)
         if not any(sum(facts.pixels) for facts in report.facts):
             report.problems.append(f"{dataset.root / 'labelsTr'}: no annotated pixel in any case, expected strokes")
     return report
@@ -88,6 +88,11 @@ def _check_case(dataset: Dataset, case: Case, report: CheckReport) -> None:
     if found := difference(images[0].geometry, geometry):
         raise InputError(f"{case.label}: {found} as in {case.images[0]}")
     report.facts.append(case_facts(dataset, case))
+
+
+def fact_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
+    """What is odd about the annotated cases, their strokes and how their images are stored."""
+    return [*stroke_warnings(dataset, facts), *storage_warnings(dataset, facts)]
 
 
 def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:

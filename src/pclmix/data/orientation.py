@@ -41,9 +41,7 @@ def directions(geometry: Geometry, axis: int) -> Directions:
     """Of the slices across an array axis; empty where the file says nothing of them."""
     if not geometry.placed:
         return ()
-    kept = np.delete(geometry.direction, axis, axis=1).T
-    rows, columns = (tuple(round(float(value), 4) for value in one / np.linalg.norm(one)) for one in kept)
-    return (rows, columns)  # type: ignore[return-value]
+    return _unit(np.delete(geometry.direction, axis, axis=1).T)
 
 
 def common(of_images: Sequence[Directions]) -> Directions:
@@ -55,8 +53,7 @@ def common(of_images: Sequence[Directions]) -> Directions:
     length = np.linalg.norm(mean, axis=1, keepdims=True)
     if (length < ALIKE).any() or ((every * mean / length).sum(axis=2) < ALIKE).any():
         return ()
-    rows, columns = (tuple(round(float(value), 4) for value in one) for one in mean / length)
-    return (rows, columns)  # type: ignore[return-value]
+    return _unit(mean)
 
 
 def by_header(own: Directions, trained: Directions) -> Orientation | None:
@@ -70,15 +67,18 @@ def by_header(own: Directions, trained: Directions) -> Orientation | None:
     return None
 
 
+def laid(slices: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
+    """A view of slices (S, H, W) turned."""
+    return _flipped(slices.swapaxes(1, 2) if orientation.swapped else slices, orientation)
+
+
 def turned(volume: Volume, axis: int, orientation: Orientation) -> Volume:
     """The volume with its slices (across `axis`) turned; of its geometry only the spacing goes along."""
-    slices = to_slices(volume.array, axis)
+    slices = laid(to_slices(volume.array, axis), orientation)
     spacing = list(volume.geometry.spacing)
     if orientation.swapped:
-        slices = slices.swapaxes(1, 2)
         first, second = (index for index in range(3) if index != axis)
         spacing[first], spacing[second] = spacing[second], spacing[first]
-    slices = _flipped(slices, orientation)
     geometry = replace(volume.geometry, spacing=(spacing[0], spacing[1], spacing[2]), placed=False)
     return replace(volume, array=from_slices(slices, axis), geometry=geometry)
 
@@ -94,6 +94,12 @@ def letters(lie: Directions) -> str:
     back."""
     places = [int(np.abs(one).argmax()) for one in lie]
     return "".join(AXES[place][int(one[place] < 0)] for place, one in zip(places, lie, strict=True))
+
+
+def _unit(lines: NDArray[np.float64]) -> Directions:
+    """Lines (2, 3) of length 1, to four decimals."""
+    unit = lines / np.linalg.norm(lines, axis=1, keepdims=True)
+    return tuple((x, y, z) for x, y, z in unit.round(4).tolist())
 
 
 def _flipped(slices: NDArray[Any], orientation: Orientation) -> NDArray[Any]:

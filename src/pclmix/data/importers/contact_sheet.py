@@ -13,6 +13,7 @@ from scipy.ndimage import maximum_filter
 
 from pclmix.data.grid import Volume
 from pclmix.data.importers.meanings import Meanings
+from pclmix.data.orientation import Orientation, laid
 from pclmix.data.volume import in_plane, slice_axis, to_slices
 from pclmix.labels import BACKGROUND_STROKE, IGNORE, colour
 from pclmix.pictures import overlay
@@ -67,7 +68,7 @@ def slices_of(case: str, channels: Sequence[Volume], label: Volume) -> list[Show
     for index in sorted({int(painted[round(place * (len(painted) - 1))]) for place in PLACES}):
         grey = np.mean([to_slices(channel.array, axis)[index] for channel in channels], axis=0)
         title = f"{case}\nslice {index + 1} of {len(values)}"
-        aspect = width / height if turned[0] else height / width
+        aspect = width / height if turned.swapped else height / width
         shown.append(Shown(title, _upright(grey, turned), _upright(values[index], turned), aspect))
     return shown
 
@@ -111,8 +112,8 @@ def _colours(meanings: Meanings, values: Sequence[int]) -> tuple[dict[int, int],
     return table, legend
 
 
-def _turned(direction: NDArray[np.float64], axis: int) -> tuple[bool, bool, bool]:
-    """Whether a slice's axes must be swapped, then its rows and its columns reversed, so that the picture is upright.
+def _turned(direction: NDArray[np.float64], axis: int) -> Orientation:
+    """What makes the picture of a slice upright.
 
     Upright is what radiologists and cameras agree on: the head, else the front, at the top, and the patient's right,
     else the front, at the left. A picture without geometry comes out as it is stored.
@@ -122,13 +123,11 @@ def _turned(direction: NDArray[np.float64], axis: int) -> tuple[bool, bool, bool
     axes = np.delete(io_orientation(affine), axis, axis=0)  # a line an axis: the world axis, 1 or -1 along it
     swap = bool(axes[0, 0] < axes[1, 0])
     rows, columns = axes[::-1] if swap else axes
-    return swap, bool(rows[1] > 0), bool(columns[1] > 0)
+    return Orientation(swap, (bool(rows[1] > 0), bool(columns[1] > 0)))
 
 
-def _upright(array: NDArray[Any], turned: tuple[bool, bool, bool]) -> NDArray[Any]:
-    swap, rows, columns = turned
-    array = array.T if swap else array
-    return array[:: -1 if rows else 1, :: -1 if columns else 1].copy()
+def _upright(array: NDArray[Any], turned: Orientation) -> NDArray[Any]:
+    return laid(array[None], turned)[0].copy()
 
 
 def _thickened(labels: NDArray[np.integer]) -> NDArray[np.integer]:
