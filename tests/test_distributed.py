@@ -43,6 +43,9 @@ TINY = (
 METHODS_TRIED = ("pclmix", "s2l", "trimix", "ustm")
 """One with a memory, one that predicts whole slices, one of three networks, one with a teacher."""
 
+WHOLE = ("method.sparing=false", "method.contrast_warmup=0")
+"""Both decoders, and contrast from the first step."""
+
 STEPS = 20
 """Of the run that is stopped, killed and resumed."""
 
@@ -246,7 +249,7 @@ def rank_main(rank, folder, phantom):
     words(rank)
     failures(rank)
     numbers(rank)
-    settings, dataset, plan, cached = distributed.lead_then_follow(prepare, phantom, "method.contrast_warmup=0")
+    settings, dataset, plan, cached = distributed.lead_then_follow(prepare, phantom, *WHOLE)
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
     for method in map(METHODS.__getitem__, METHODS_TRIED):
         trained = settings.model_copy(update={"method": settings.method if method.name == "pclmix" else {}})
@@ -265,8 +268,8 @@ def rank_main(rank, folder, phantom):
     validator = Validator(dataset, cases, cached[:3], dataset.cases, cached, plan, fabric.device, 2)
     shared = validator.at_end(kept)
     whole = train(
-        phantom, folder / "whole", settings=make_settings("cpu", TINY), steps=STEPS, val_cases=folder / "val.txt",
-        devices=2,
+        phantom, folder / "whole", settings=make_settings("cpu", (*TINY, *WHOLE)), steps=STEPS,
+        val_cases=folder / "val.txt", devices=2,
     )  # fmt: skip
     assert whole.rank == rank
     torch.distributed.destroy_process_group()

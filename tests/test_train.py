@@ -75,11 +75,14 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the code may catch it."""
 
 
-SPARING = ("planner.strokes=complete", "planner.rings=on")
-"""What makes preset `cpu` spare itself most of pclmix, whatever the strokes are like."""
+WHOLE = ("method.sparing=false",)
+"""All parts of pclmix, of which preset `cpu` leaves most out."""
+
+RULES = ("planner.strokes=complete", "planner.rings=on")
+"""Strokes rule classes out, whatever they are like."""
 
 
-@pytest.mark.parametrize(("method", "more"), [("pclmix", ()), ("pclmix", SPARING), ("pce", ())])
+@pytest.mark.parametrize(("method", "more"), [("pclmix", WHOLE), ("pclmix", RULES), ("pce", ())])
 def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkeypatch, method, more):
     arguments = {"settings": settings(*more), "method": method, "steps": 8, "val_cases": val, "seed": 4}
     whole = train(phantom, tmp_path / "whole", **arguments)
@@ -99,19 +102,19 @@ def test_a_killed_run_resumes_to_the_same_weights(phantom, tmp_path, val, monkey
 
 def test_where_pclmix_spares_itself_no_second_decoder_is_trained(phantom, tmp_path, capsys):
     decoders = {}
-    for more in ((), SPARING):
+    for more in ((), WHOLE):
         run = train(phantom, tmp_path / str(len(more)), settings=settings(*more), steps=2).run
         decoders[more] = any("auxiliary" in name for name in load_file(run / "checkpoint.safetensors"))
         said = "the second decoder, mix, contrast and consistency" in capsys.readouterr().err
-        assert said == bool(more)
+        assert said == (more == ())
         assert load_tree(RunRecord, run / "run.toml").method == "pclmix"
-    assert decoders == {(): True, SPARING: False}
+    assert decoders == {(): False, WHOLE: True}
 
 
 def test_a_sparing_run_labels_its_cases_once_and_goes_on_with_that(phantom, tmp_path, capsys):
     runs = {}
     for share in (0.5, 1.0):
-        more = (*SPARING, f"method.own_labels={share}", "train.validations=1")
+        more = (*RULES, f"method.own_labels={share}", "train.validations=1")
         runs[share] = train(phantom, tmp_path / str(share), settings=settings(*more), steps=20).run
         said = capsys.readouterr().err
         assert ("learns from its own labels" in said) == ("step 10/20: looking back" in said) == (share < 1)
@@ -413,7 +416,7 @@ def test_odd_strokes_are_told_before_training(phantom, tmp_path, capsys):
 def test_pictures_get_labels_as_integers_and_maps_as_floats(phantom, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("pclmix.train.save_panels", lambda path, panels, classes: drawn.update(panels))
-    train(phantom, tmp_path / "run", settings=settings(), steps=1)
+    train(phantom, tmp_path / "run", settings=settings(*WHOLE), steps=1)
     kinds = {name: panel.dtype.kind for name, panel in drawn.items()}
     labels = {"scribble", "pseudo label", "mixed scribble", "mixed label", "prediction"}
     assert {name for name, kind in kinds.items() if kind == "i"} == labels
@@ -433,9 +436,9 @@ def rows_of(run):
 @pytest.mark.parametrize(
     ("share", "more", "since", "drawn"),
     [
-        (1.0, (), "", 0.25),
-        (0.34, (), "", 0.25),  # makes its labels after two steps
-        (0.34, SPARING, " from step 2 on", 0.25 * 4 / 6),  # strokes alone have no use for them, own labels do
+        (1.0, WHOLE, "", 0.25),
+        (0.34, WHOLE, "", 0.25),  # makes its labels after two steps
+        (0.34, (), " from step 2 on", 0.25 * 4 / 6),  # strokes alone have no use for them, own labels do
     ],
 )
 def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactly(
@@ -471,7 +474,7 @@ def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactl
     [
         {"method": "pce"},
         {"settings": settings("train.unlabelled=0")},
-        {"settings": settings(*SPARING, "method.own_labels=1")},  # pclmix spares itself what uses them
+        {"settings": settings("method.own_labels=1")},  # pclmix spares itself what uses them
     ],
 )
 def test_who_makes_no_use_of_unlabelled_cases_trains_as_if_they_were_not_there(mixed, tmp_path, capsys, arguments):

@@ -75,11 +75,19 @@ class PCLMixSettings(Tree):
     contrast: bool = True
     consistency: bool = True
     sparing: bool = False
-    """Where strokes both are complete and make rings, learn from them and from what they rule out alone: there the
-    second decoder, mix, contrast and consistency cost more than they bring (docs/experiments.md)."""
+    """Learn from the strokes, from what they rule out and from own labels alone; ours. Second decoder, mix, contrast
+    and consistency are left out: they cost more time than they are worth (docs/experiments.md)."""
     own_labels: float = Field(1.0, gt=0, le=1)
     """Fraction of the training after which it learns from its own labels, drawn to the edges of the images
     (`pclmix.method.own_labels`); 1: never. Ours, not the paper's."""
+
+    @model_validator(mode="after")
+    def _nothing_set_in_vain(self) -> Self:
+        """What is left out cannot be set: an ablation of it would compare a run with itself."""
+        changed = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
+        if self.sparing and (idle := sorted(changed - {"sparing", "absence", "own_labels"})):
+            raise ValueError(f"{', '.join(idle)}: no effect with sparing = true, expected method.sparing=false beside")
+        return self
 
 
 class OptimizerSettings(Tree):

@@ -91,7 +91,7 @@ def open_session(
     net, optimizer = fabric.setup(module, _optimizer(module, settings.optimizer))
     kept = method.segmenter(module)
     rank, world = distributed.rank(), distributed.world()
-    since = method.unlabelled_since(plan, settings)
+    since = method.unlabelled_since(settings)
     source = BatchSource(
         cases,
         plan,

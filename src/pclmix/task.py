@@ -135,14 +135,14 @@ def prepare(
         unlabelled = unlabelled_cases(dataset, val_ids, train_ids)
         prints = fingerprint(dataset, trained, settings.planner, unlabelled)
         plan = make_plan(prints, dataset, settings)
-        chosen = chosen.in_force(plan, settings)
-        if not (settings.train.unlabelled and chosen.unlabelled_since(plan, settings) is not None):
+        chosen = chosen.in_force(settings)
+        if not (settings.train.unlabelled and chosen.unlabelled_since(settings) is not None):
             unlabelled = []
         for line in fact_warnings(dataset, prints.cases):
             console.print(f"warning: {line}", highlight=False)
     else:
         plan = load_tree(Plan, run / "plan.toml")
-        chosen = chosen.in_force(plan, settings)
+        chosen = chosen.in_force(settings)
         unlabelled = [case for case in dataset.cases if case.id in record.unlabelled_cases]
     if plan.batch % distributed.world():
         raise InputError(
@@ -170,7 +170,7 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     if task.chosen.heeds_absence and (plan.complete_strokes or plan.rings):
         console.print(_ruled_out(plan), highlight=False)
     if task.chosen is SparingPCLMix:
-        left_out = "so the second decoder, mix, contrast and consistency, which cost more than they bring, are left out"
+        left_out = "the second decoder, mix, contrast and consistency, which cost more than they bring, are left out"
         console.print(f"{left_out} (else --set method.sparing=false)", highlight=False)
     if issubclass(task.chosen, SelfLabelling):
         share = task.chosen.own(settings).own_labels

@@ -30,5 +30,5 @@ def test_a_methods_own_settings_are_checked_by_its_class(override, found):
 
 
 def test_a_methods_own_settings_are_saved_complete():
-    settings = get_method("pclmix").configured(make_settings("cpu", ("method.mix=false",)))
+    settings = get_method("pclmix").configured(make_settings("cpu", ("method.sparing=false", "method.mix=false")))
     assert settings.method["mix"] is False and settings.method["queue"] == 500

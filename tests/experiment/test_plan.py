@@ -29,6 +29,8 @@ def test_every_patient_is_tested_once_and_never_with_its_own_frames_in_training(
 
 def test_the_same_work_in_several_tables_is_one_job(experiment):
     more = """
+[method.pclmix]
+sparing = false
 [ablation]
 none = {"method.mix" = false}
 all = {}
@@ -48,7 +50,7 @@ slices = [0.5, 1.0]
 
 
 def test_settings_of_a_method_reach_that_method_alone(experiment):
-    more = "[method.pclmix]\nmix = false\n"
+    more = "[method.pclmix]\nsparing = false\nmix = false\n"
     plan = planned(experiment, methods=("pclmix", "pce"), settings=more)
     settings = {order.method: order.settings.method for order in plan.orders}
     assert settings["pclmix"]["mix"] is False and settings["pce"] == {}

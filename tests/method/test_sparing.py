@@ -1,4 +1,4 @@
-"""Where strokes say enough: what is learnt from there, and when that form is in force."""
+"""PCLMix without the published parts: what is learnt from, and when that form is in force."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from references import m5
 
 from pclmix.compare.full import FullSupervision
 from pclmix.config import PCLMixSettings, make_settings
+from pclmix.errors import InputError
 from pclmix.method.pclmix import PCLMix
 from pclmix.method.sparing import SparingPCLMix
 
@@ -96,26 +97,33 @@ class TestSparingPCLMix(MethodContract):
         assert made.pause_at(10) == step
 
 
-def test_it_takes_the_place_of_pclmix_for_complete_strokes_with_rings_alone():
-    sparing, whole = make_settings("cpu"), make_settings("cpu", ("method.sparing=false",))
-    for complete in (False, True):
-        for rings in (False, True):
-            plan = make_plan().model_copy(update={"complete_strokes": complete, "rings": rings})
-            assert PCLMix.in_force(plan, sparing) is (SparingPCLMix if complete and rings else PCLMix)
-            assert PCLMix.in_force(plan, whole) is PCLMix
+def test_it_takes_the_place_of_pclmix_where_that_is_set():
+    for preset, form in (("cpu", SparingPCLMix), ("gpu", SparingPCLMix), ("paper", PCLMix)):
+        assert PCLMix.in_force(make_settings(preset)) is form
+    assert PCLMix.in_force(make_settings("cpu", ("method.sparing=false",))) is PCLMix
+
+
+@pytest.mark.parametrize("override", ["mix=false", "auxiliary=0.2", "queue=10"])
+def test_what_is_left_out_cannot_be_set(override):
+    name = override.split("=")[0]
+    with pytest.raises(InputError, match=rf"--method pclmix: {name}: no effect .* expected method.sparing=false"):
+        PCLMix.configured(make_settings("cpu", (f"method.{override}",)))
+    PCLMix.configured(make_settings("cpu", (f"method.{override}", "method.sparing=false")))
+
+
+WHOLE = "method.sparing=false"
 
 
 @pytest.mark.parametrize(
-    ("more", "rings", "since"),
+    ("more", "since"),
     [
-        ((), False, 0.0),  # the whole method
-        (("method.mix=false", "method.contrast=false", "method.consistency=false"), False, 0.6),
-        ((), True, 0.6),
-        (("method.own_labels=0.3",), True, 0.3),
-        (("method.own_labels=1",), True, None),
+        ((WHOLE,), 0.0),
+        ((WHOLE, "method.mix=false", "method.contrast=false", "method.consistency=false"), 0.6),
+        ((), 0.6),
+        (("method.own_labels=0.3",), 0.3),
+        (("method.own_labels=1",), None),
     ],
 )
-def test_strokes_alone_say_nothing_of_an_unlabelled_slice_but_own_labels_do(more, rings, since):
+def test_strokes_alone_say_nothing_of_an_unlabelled_slice_but_own_labels_do(more, since):
     settings = make_settings("cpu", more)
-    plan = make_plan().model_copy(update={"complete_strokes": rings, "rings": rings})
-    assert PCLMix.in_force(plan, settings).unlabelled_since(plan, settings) == since
+    assert PCLMix.in_force(settings).unlabelled_since(settings) == since

@@ -66,12 +66,12 @@ class Method(ABC):
         return settings.model_copy(update={"method": cls.own(settings).model_dump()})
 
     @classmethod
-    def in_force(cls, plan: Plan, settings: Settings) -> type["Method"]:
-        """What trains under a plan: the method itself, unless it takes another form there."""
+    def in_force(cls, settings: Settings) -> type["Method"]:
+        """What trains under these settings: the method itself, unless it takes another form there."""
         return cls
 
     @classmethod
-    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+    def unlabelled_since(cls, settings: Settings) -> float | None:
         """Fraction of the training after which it learns from slices without any annotation, too; None where it never
         does, so that it is never given one."""
         return None

@@ -28,7 +28,7 @@ class PCLMix(SelfLabelling):
     An unlabelled slice takes part in all but the losses on strokes: it is mixed, both decoders are to agree on it, and
     what they are certain of joins the contrast, as it is with the unlabelled pixels of any slice.
 
-    With `sparing` set, `SparingPCLMix` takes its place where the strokes allow.
+    With `sparing` set, `SparingPCLMix` takes its place.
 
     In a run of several processes it mixes and draws its partners within a rank's share of the batch and takes the
     anchors of M3 there; the keys of all ranks join the memory, which is the same on each (`distributed.py`)."""
@@ -48,16 +48,16 @@ class PCLMix(SelfLabelling):
         self.contrasted = tuple(range(1 if self.classes > 2 else 0, self.classes))
 
     @classmethod
-    def in_force(cls, plan: Plan, settings: Settings) -> type[Method]:
-        """`SparingPCLMix` where that is set and the strokes both are complete and make rings."""
-        return SparingPCLMix if cls.own(settings).sparing and plan.complete_strokes and plan.rings else cls
+    def in_force(cls, settings: Settings) -> type[Method]:
+        """`SparingPCLMix` where that is set."""
+        return SparingPCLMix if cls.own(settings).sparing else cls
 
     @classmethod
-    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+    def unlabelled_since(cls, settings: Settings) -> float | None:
         """From the first step, unless mix, contrast and consistency are all left out: strokes alone say nothing about
         such a slice."""
         own = cls.own(settings)
-        return 0.0 if own.mix or own.contrast or own.consistency else super().unlabelled_since(plan, settings)
+        return 0.0 if own.mix or own.contrast or own.consistency else super().unlabelled_since(settings)
 
     @staticmethod
     def network(plan: Plan) -> nn.Module:

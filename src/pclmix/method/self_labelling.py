@@ -34,7 +34,7 @@ class SelfLabelling(Method):
         return own
 
     @classmethod
-    def unlabelled_since(cls, plan: Plan, settings: Settings) -> float | None:
+    def unlabelled_since(cls, settings: Settings) -> float | None:
         """Since they have own labels."""
         share = cls.own(settings).own_labels
         return share if share < 1 else None

@@ -1,4 +1,4 @@
-"""PCLMix where strokes say enough: one decoder, the strokes, what they rule out, and labels of its own from there."""
+"""PCLMix without the published parts: one decoder, the strokes, what they rule out, then labels of its own."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from pclmix.method.uncertainty import most_likely
 
 
 class SparingPCLMix(SelfLabelling):
-    """M5 and our absence loss on the encoder and its CNN decoder, then own labels.
+    """M5 and our absence loss, which is 0 where strokes rule nothing out, on the encoder and its CNN decoder; then own
+    labels.
 
-    Ours, for strokes that are complete and make rings: there the published parts cost more than they bring
-    (docs/experiments.md)."""
+    Ours: in the same time it is the more accurate (docs/experiments.md)."""
 
     name = "pclmix"
     summary = "strokes, what they rule out, and own labels drawn to the images' edges, without the published parts"
