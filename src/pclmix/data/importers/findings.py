@@ -21,8 +21,8 @@ SHEET_TEXT = (
 
 
 def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients: Mapping[str, str]) -> list[str]:
-    """What is odd but does not forbid an import: each case a patient, unlabelled cases, empty labels, and classes that
-    nobody drew. Of a value whose meaning is not said yet nothing is supposed."""
+    """What is odd but does not forbid an import: each case a patient, unlabelled cases, empty labels, values that
+    become others, and classes that nobody drew. Of a value whose meaning is not said yet nothing is supposed."""
     labels, found = pairing.labels, {facts.value for facts in survey.values}
     all_said = all(meanings.of(value) is not None for value in found)
     lines = []
@@ -42,6 +42,12 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
         )
     if all_said and meanings.unlabelled not in found:
         lines.append(f"{labels}: no pixel is unlabelled; are these dense labels rather than scribbles?")
+    if all_said and meanings.renumbered:
+        becomes = ", ".join(f"{name} {value} becomes {label}" for name, (value, label) in meanings.renumbered.items())
+        lines.append(
+            f"{labels}: structures get other values in the data set: {becomes}; predictions carry the new ones, as a "
+            "truth to evaluate them by must (docs/own-data.md says how)"
+        )
     lines += [
         f"{labels}: {name} (value {value}) is in no label"
         for name, value in meanings.structures.items()

@@ -65,11 +65,11 @@ def import_folder(
 
     A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
     value (see `by_name`).
-    Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
-    of that name. What is not said is asked for by `ask`, with a contact sheet beside `out`; without `ask` it raises
-    `InputError` naming the values found. `channels` are names in the order of a case's files (see `channel_names`); one
-    named CT is normalised as such. `patients` is a CSV file, `patient_pattern` a regular expression (see
-    `find_patients`).
+    Every value in the labels must be a class, `background` or `unlabelled`; the latter two may also be given as classes
+    of these names. Classes are numbered by their values, in whatever order they are given. What is not said is asked
+    for by `ask`, with a contact sheet beside `out`; without `ask` it raises `InputError` naming the values found.
+    `channels` are names in the order of a case's files (see `channel_names`); one named CT is normalised as such.
+    `patients` is a CSV file, `patient_pattern` a regular expression (see `find_patients`).
     """
     out = Path(out)
     if out.is_dir() and any(out.iterdir()) and not overwrite:  # before any question; `building` looks again
