@@ -162,6 +162,23 @@ def test_wrong_input_is_one_line_and_exit_code_2(phantom, tmp_path, arguments, f
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        ("# heart001\n\n", "val.txt: names nobody, expected one patient or case id a line"),
+        ("heart001\nheart002\n", "val.txt: no case with a scribble is left to train on beside those it names"),
+    ],
+)
+def test_a_file_of_nobody_or_of_everybody_to_validate_on_is_refused_before_preprocessing(
+    phantom, tmp_path, monkeypatch, names, line
+):
+    monkeypatch.setattr("pclmix.task.fingerprint", None)  # the first that reads voxels
+    file = tmp_path / "val.txt"
+    file.write_text(names)
+    assert line in refused("train", phantom, "--out", tmp_path / "run", "--steps", 1, "--val-cases", file)
+    assert not any((tmp_path / "run").glob("*"))
+
+
 def test_a_shipped_model_is_exported_by_its_name(tmp_path, monkeypatch):
     out = tmp_path / "model.onnx"
     result = invoke("export", "acdc-scribble", out)

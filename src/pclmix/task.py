@@ -126,7 +126,8 @@ def prepare(
         train_ids = {*record.train_cases, *record.unlabelled_cases}
     trained, validated = split(dataset, val_ids, train_ids)
     if not trained:
-        raise InputError(f"{dataset.root}: no case with a scribble is left to train on, expected at least one")
+        where, beside = (val_cases, " beside those it names") if isinstance(val_cases, Path) else (dataset.root, "")
+        raise InputError(f"{where}: no case with a scribble is left to train on{beside}, expected at least one")
     for case in validated:  # rather now than at the first validation
         if case.dense is not None:
             read_dense(dataset, case)

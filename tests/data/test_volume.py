@@ -50,7 +50,7 @@ def test_spacing_comes_from_pixdim_where_the_affine_lies(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((3, 4, 5, 2), np.float32), "4-D"),
+        (np.zeros((3, 4, 5, 2), np.float32), r"4-D, shape \(3, 4, 5, 2\), .* one file a frame, PATIENT_frame01, "),
         (np.full((3, 4, 5), np.nan, np.float32), "NaN"),
         (np.zeros((3, 0, 5), np.float32), "empty"),
     ],

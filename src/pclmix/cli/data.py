@@ -25,8 +25,10 @@ def import_folder(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="NAME=V,...: the label value of each structure in your files (asked for at a terminal). A segment of "
-            "a .seg.nrrd or DICOM SEG that is named like a class is that class, whatever its value."
+            help="NAME=V,...: the label value of each structure in your files (asked for at a terminal). Structures "
+            "are numbered by these values, so 1 to K stay what they are; background=V and unlabelled=V are as the "
+            "options of these names. A segment of a .seg.nrrd or DICOM SEG that is named like a class is that class, "
+            "whatever its value."
         ),
     ] = None,
     unlabelled: Annotated[int | None, typer.Option(help="The value that means: nobody looked here.")] = None,

@@ -135,8 +135,15 @@ def read_dense(dataset: Dataset, case: Case) -> Volume:
 
 
 def patients_from_file(path: Path, dataset: Dataset) -> set[str]:
-    """Case ids that a file names, one patient or case id a line (blank lines and # comments aside)."""
-    return case_ids(_lines(path), dataset, str(path))
+    """Case ids that a file names, one patient or case id a line (blank lines and # comments aside).
+
+    Raises `InputError` where it names nobody: whoever gives a file would find only after training that nothing was
+    scored.
+    """
+    names = _lines(path)
+    if not names:
+        raise InputError(f"{path}: names nobody, expected one patient or case id a line")
+    return case_ids(names, dataset, str(path))
 
 
 def listed_val_cases(dataset: Dataset) -> set[str]:

@@ -79,8 +79,9 @@ def _heart_table(found: Sequence[Heart]) -> str:
         shown = ["" if value is None else f"{value:.0f}" for value in figures]
         rows.append([html.escape(text) for text in (one.patient, one.ed, one.es)] + shown)
     formulas = (
-        "<p>Of patients with two frames. ED is the frame with the larger left ventricle (LV), ES the other; EDV and "
-        "ESV are its volumes there. Stroke volume SV = EDV - ESV; ejection fraction EF = (EDV - ESV) / EDV; "
+        "<p>Of patients of whom there are just two frames, PATIENT_frameNN. ED is the frame with the larger left "
+        "ventricle (LV), ES the other; EDV and ESV are its volumes there. Stroke volume SV = EDV - ESV; ejection "
+        "fraction EF = (EDV - ESV) / EDV; "
         f"myocardial mass = volume of Myo at ED x {DENSITY} g/ml. Also in "
         f'<a href="{CARDIAC_NAME}">{CARDIAC_NAME}</a>.</p>'
     )

@@ -34,6 +34,12 @@ def test_every_value_is_asked_for(tmp_path):
     assert not (tmp_path / "out_contact_sheet.png").exists()  # it lies in the data set now
 
 
+def test_what_is_told_and_what_is_answered_are_numbered_by_value(tmp_path):
+    person = Person("u", "cell", "background", "")
+    import_folder(*folders(tmp_path), tmp_path / "out", classes={"nucleus": 2}, ask=person)
+    assert classes(tmp_path / "out") == {"background": 0, "cell": 1, "nucleus": 2, "ignore": 3}
+
+
 def test_what_is_told_is_not_asked(tmp_path):
     person = Person("u", "")
     import_folder(*folders(tmp_path), tmp_path / "out", classes=CLASSES, background=3, ask=person)

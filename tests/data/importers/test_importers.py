@@ -8,7 +8,7 @@ import pytest
 
 from pclmix.data.folder import read_dataset, read_dense, read_scribble
 from pclmix.data.importers.acdc import import_acdc
-from pclmix.data.importers.folder import import_folder, parse_classes
+from pclmix.data.importers.folder import import_folder, inspect_folder, parse_classes
 from pclmix.data.importers.mscmr import import_mscmr
 from pclmix.data.importers.wsl4mis import import_wsl4mis
 from pclmix.errors import InputError
@@ -230,6 +230,39 @@ def test_folder_pairs_by_name(tmp_path):
     save(images / "b.nii.gz", image()[:, :, :2])
     with pytest.raises(InputError, match="b.nii.gz: shape"):
         import_folder(images, labels, tmp_path / "out", classes={"k": 1, "l": 2, "m": 3}, unlabelled=0)
+
+
+def holed(path):
+    array = image()
+    array[0, 0, 0] = np.nan
+    save(path, array)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("name", ["a_0001", "b_0000", "b_0001"])
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (holed, "1 voxels are NaN or infinite"),
+        (cut_short, "cut short or damaged|not a readable image"),
+        (lambda path: save(path, image()[:, :5]), r"shape \(6, 5, 3\)|shape \(6, 7, 3\), expected \(6, 5, 3\)"),
+        (lambda path: save(path, image(), (2, 2, 8)), r"spacing \(2, 2, 8\) mm|expected \(2, 2, 8\)"),
+    ],
+)
+def test_every_image_is_read_further_channels_and_unlabelled_cases_too(tmp_path, damage, found, name):
+    """b has no label. Training would refuse such files, so that is told before anything is made."""
+    for case in "ab":
+        for channel in (0, 1):
+            save(tmp_path / "images" / f"{case}_000{channel}.nii.gz", image())
+    save(tmp_path / "labels" / "a.nii.gz", label([0, 1, 2]))
+    damage(tmp_path / "images" / f"{name}.nii.gz")
+    folders, told = (tmp_path / "images", tmp_path / "labels"), {"classes": {"k": 1}, "unlabelled": 0, "background": 2}
+    with pytest.raises(InputError, match=rf"{name[0]}_000[01]\.nii\.gz: .*({found})"):
+        import_folder(*folders, tmp_path / "out", **told)
+    assert not (tmp_path / "out").exists() and len(inspect_folder(*folders, tmp_path / "out", **told).problems) == 1
 
 
 @pytest.mark.parametrize("text", ["liver", "liver=x", "a=1,a=2", "a=1,b=1", "", "ignore=1,b=2"])

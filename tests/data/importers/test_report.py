@@ -66,6 +66,18 @@ def test_what_is_odd_is_a_warning(tmp_path):
     assert not any("patient" in line for line in told)
 
 
+def test_values_that_change_are_told_on_the_terminal_and_the_page(tmp_path):
+    images, labels = folders(tmp_path)
+    told = {"classes": {"nucleus": 3, "cell": 1}, "background": 2, "unlabelled": 0}
+    (line,) = (w for w in import_folder(images, labels, tmp_path / "out", **told).warnings if "other values" in w)
+    assert ": nucleus 3 becomes 2;" in line
+    assert line in (tmp_path / "out" / PAGE).read_text()
+    assert "nucleus 3 becomes 2" in inspect_folder(images, labels, tmp_path / "out", **told).text
+    assert not any("other values" in w for w in import_folder(images, labels, tmp_path / "same", **TOLD).warnings)
+    unsaid = inspect_folder(images, labels, tmp_path / "out", classes={"nucleus": 3}, background=2)
+    assert "other values" not in unsaid.text  # as long as 1 may be a structure, nobody knows the number of 3
+
+
 def test_a_case_in_whose_label_nothing_is_painted_is_unlabelled(tmp_path):
     """With a label file it would be neither trained on nor unlabelled."""
     images, labels = folders(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from pclmix.data.formats.reading import reading, without_alpha
+from pclmix.data.formats.reading import no_volume, reading, without_alpha
 from pclmix.data.grid import Volume, from_lps, lps_affine
 from pclmix.errors import InputError
 
@@ -25,7 +25,7 @@ def read(path: Path, *, label: bool) -> Volume:
             raise InputError(f"{path}: voxels of complex numbers, expected real ones")
         size = image.GetSize()
         if any(n > 1 for n in size[3:]):
-            raise InputError(f"{path}: {len(size)}-D, shape {size}, expected a 3-D volume (one file a channel)")
+            raise no_volume(path, size)
         while image.GetDimension() > 3:
             image = image[..., 0]
         if image.GetDimension() == 2:

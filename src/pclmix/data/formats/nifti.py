@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from pclmix.data.formats.reading import reading, short
+from pclmix.data.formats.reading import no_volume, reading, short
 from pclmix.data.grid import LPS, Geometry, Volume, lps_affine, numbers
 from pclmix.errors import InputError
 
@@ -74,7 +74,7 @@ def _shape(file: Any, path: Path) -> tuple[int, ...]:
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3:
-        raise InputError(f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume (one file a channel)")
+        raise no_volume(path, shape)
     return shape
 
 

@@ -1,4 +1,4 @@
-"""What all readers share: one line for a damaged file, and what is left of an opaque alpha channel."""
+"""What all readers share: one line for a damaged file or one that is no volume, what is left of an alpha channel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +31,14 @@ def short(error: BaseException) -> str:
     """The last line of a library's message, which holds the cause; what stands before it is the place in its code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:120]
+
+
+def no_volume(path: Path, shape: tuple[int, ...]) -> InputError:
+    """The error for an array that is not 3-D, with what is to become of a fourth axis."""
+    return InputError(
+        f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume: one file a frame, PATIENT_frame01, "
+        "PATIENT_frame02, ..., or one a channel, CASE_0000, CASE_0001, ... (docs/own-data.md splits one)"
+    )
 
 
 def without_alpha(array: NDArray[Any], path: Path) -> NDArray[Any]:

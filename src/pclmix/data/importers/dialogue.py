@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pclmix.data.importers.meanings import BACKGROUND, UNLABELLED, Meanings
+from pclmix.data.importers.meanings import BACKGROUND, UNLABELLED, Meanings, known_name
 from pclmix.data.importers.survey import Survey, ValueFacts
 
 Ask = Callable[[str], str]
@@ -47,20 +47,15 @@ def _ask_value(meanings: Meanings, facts: ValueFacts, survey: Survey, sheet: Pat
     by_value = {value: name for name, value in survey.named.items()}
     proposal = by_value.get(facts.value, f"structure{facts.value}")
     question = f"{told}: the name of a structure{''.join(f', or {text}' for text in free)}. Enter for `{proposal}`:"
-    answer = _name(ask(question) or proposal)
+    answer = known_name(ask(question) or proposal)
     while refusal := _refusal(meanings, answer):
-        answer = _name(ask(refusal) or proposal)
+        answer = known_name(ask(refusal) or proposal)
     return _with(meanings, answer, facts.value)
-
-
-def _name(answer: str) -> str:
-    """The answer, the two names that are no structures in small letters."""
-    return answer.lower() if answer.lower() in (BACKGROUND, UNLABELLED) else answer
 
 
 def _refusal(meanings: Meanings, name: str) -> str | None:
     """Why a name will not do, or None."""
-    if name == "ignore" or "," in name or "=" in name:
+    if name.lower() == "ignore" or "," in name or "=" in name:
         return f"`{name}` is no name for a structure (nothing with , or =). Another:"
     taken = {**meanings.named, **({} if meanings.unlabelled is None else {UNLABELLED: meanings.unlabelled})}
     return f"`{name}` is value {taken[name]} already. Another:" if name in taken else None

@@ -1,6 +1,7 @@
 """The report of an import: what was paired and how, what the values mean, what is odd, and a picture to check it by."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pclmix.data.importers.builder import UNLABELLED
@@ -20,9 +21,20 @@ SHEET_TEXT = (
 )
 
 
-def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients: Mapping[str, str]) -> list[str]:
-    """What is odd but does not forbid an import: each case a patient, unlabelled cases, empty labels, and classes that
-    nobody drew. Of a value whose meaning is not said yet nothing is supposed."""
+@dataclass(frozen=True)
+class Folders:
+    """All that was read of a folder of images and one of labels. `channels` are names; `patients`: case -> patient."""
+
+    pairing: Pairing
+    channels: tuple[str, ...]
+    patients: Mapping[str, str]
+    survey: Survey
+
+
+def find_warnings(folders: Folders, meanings: Meanings) -> list[str]:
+    """What is odd but does not forbid an import: each case a patient, unlabelled cases, empty labels, values that
+    become others, and classes that nobody drew. Of a value whose meaning is not said yet nothing is supposed."""
+    pairing, survey, patients = folders.pairing, folders.survey, folders.patients
     labels, found = pairing.labels, {facts.value for facts in survey.values}
     all_said = all(meanings.of(value) is not None for value in found)
     lines = []
@@ -42,6 +54,12 @@ def find_warnings(pairing: Pairing, survey: Survey, meanings: Meanings, patients
         )
     if all_said and meanings.unlabelled not in found:
         lines.append(f"{labels}: no pixel is unlabelled; are these dense labels rather than scribbles?")
+    if all_said and meanings.renumbered:
+        becomes = ", ".join(f"{name} {value} becomes {label}" for name, (value, label) in meanings.renumbered.items())
+        lines.append(
+            f"{labels}: structures get other values in the data set: {becomes}; predictions carry the new ones, as a "
+            "truth to evaluate them by must (docs/own-data.md says how)"
+        )
     lines += [
         f"{labels}: {name} (value {value}) is in no label"
         for name, value in meanings.structures.items()
@@ -55,20 +73,14 @@ def unpainted(survey: Survey, meanings: Meanings) -> list[str]:
     return [case for case, counts in survey.counts.items() if set(counts) == {meanings.unlabelled}]
 
 
-def report_blocks(
-    pairing: Pairing,
-    survey: Survey,
-    meanings: Meanings,
-    channels: Sequence[str],
-    patients: Mapping[str, str],
-    warnings: Sequence[str],
-) -> list[Block]:
+def report_blocks(folders: Folders, meanings: Meanings, warnings: Sequence[str]) -> list[Block]:
     """The beginning of the report: counts, values, what is wrong and what is odd."""
+    pairing, survey, channels = folders.pairing, folders.survey, folders.channels
     told = f"{len(channels)} channel{'s' if len(channels) > 1 else ''} each ({', '.join(channels)})"
     blocks: list[Block] = [
         Text(f"Images: {pairing.images}. Labels: {pairing.labels}."),
         Text(
-            f"{len(pairing.pairs)} cases of {len(set(patients.values()))} patients, {told}; "
+            f"{len(pairing.pairs)} cases of {len(set(folders.patients.values()))} patients, {told}; "
             f"{len(pairing.labelled)} with a label."
         ),
         Heading("Values in the labels"),
@@ -87,8 +99,9 @@ def sheet_blocks(picture: str) -> list[Block]:
     return [Heading("Strokes"), Picture(picture, SHEET_TEXT)]
 
 
-def pair_blocks(pairing: Pairing, patients: Mapping[str, str]) -> list[Block]:
+def pair_blocks(folders: Folders) -> list[Block]:
     """The files, each with its partner and the rule that found it, and those without one."""
+    pairing, patients = folders.pairing, folders.patients
     rows = []
     for pair in pairing.pairs:
         images = ", ".join(_name(path, pairing.images) for path in pair.images)

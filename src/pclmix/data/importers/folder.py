@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pclmix.data.importers.builder import ImportReport, building
+from pclmix.data.importers.builder import Builder, ImportReport, building
 from pclmix.data.importers.channels import channel_names
 from pclmix.data.importers.contact_sheet import draw_sheet
 from pclmix.data.importers.dialogue import Ask, ask_meanings
 from pclmix.data.importers.findings import (
     TITLE,
+    Folders,
     find_warnings,
     pair_blocks,
     report_blocks,
@@ -23,9 +24,9 @@ from pclmix.data.importers.findings import (
 )
 from pclmix.data.importers.meanings import Meanings, as_told
 from pclmix.data.importers.meanings import parse_classes as parse_classes
-from pclmix.data.importers.pairing import Pairing, find_pairs
+from pclmix.data.importers.pairing import find_pairs
 from pclmix.data.importers.patients import find_patients
-from pclmix.data.importers.survey import Survey, read_case, read_survey
+from pclmix.data.importers.survey import read_case, read_survey
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.pages import write_body
@@ -65,41 +66,28 @@ def import_folder(
 
     A segment of a .seg.nrrd or DICOM SEG that has a class's name, or is named background, is that class, whatever its
     value (see `by_name`).
-    Every value in the labels must be a class, `background` or `unlabelled`. `background` may also be given as a class
-    of that name. What is not said is asked for by `ask`, with a contact sheet beside `out`; without `ask` it raises
-    `InputError` naming the values found. `channels` are names in the order of a case's files (see `channel_names`); one
-    named CT is normalised as such. `patients` is a CSV file, `patient_pattern` a regular expression (see
-    `find_patients`).
+    Every value in the labels must be a class, `background` or `unlabelled`; the latter two may also be given as classes
+    of these names. Classes are numbered by their values, in whatever order they are given. What is not said is asked
+    for by `ask`, with a contact sheet beside `out`; without `ask` it raises `InputError` naming the values found.
+    `channels` are names in the order of a case's files (see `channel_names`); one named CT is normalised as such.
+    `patients` is a CSV file, `patient_pattern` a regular expression (see `find_patients`).
     """
     out = Path(out)
     if out.is_dir() and any(out.iterdir()) and not overwrite:  # before any question; `building` looks again
         raise InputError(f"{out}: the output folder is not empty, expected an empty one (or --overwrite)")
     told = as_told(classes, unlabelled, background)
-    pairing = find_pairs(Path(images), Path(labels))
-    names = channel_names(pairing, channels)
-    by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
-    survey = read_survey(pairing, told)
-    if survey.problems:
-        more = f" (and {len(survey.problems) - 1} more, see --dry-run)" if len(survey.problems) > 1 else ""
-        raise InputError(survey.problems[0] + more)
-    meanings = _complete(told, pairing, survey, out, ask)
+    folders = _read(images, labels, told, channels, patients, patient_pattern)
+    if problems := folders.survey.problems:
+        more = f" (and {len(problems) - 1} more, see --dry-run)" if len(problems) > 1 else ""
+        raise InputError(problems[0] + more)
+    meanings = _complete(told, folders, out, ask)
     report = ImportReport()
-    with building(out, out.name, meanings.classes, names, report, overwrite) as builder:
-        builder.warnings += find_warnings(pairing, survey, meanings, by_case)
-        for pair in pairing.pairs:
-            builder.add_image(pair.case, by_case[pair.case], list(pair.images))
-        empty = unpainted(survey, meanings)  # with a label file they would not count as unlabelled
-        for pair, path in pairing.labelled:
-            if pair.case in empty:
-                continue
-            label = read_case(survey, pair.case, path)
-            mapped = np.zeros(label.array.shape, np.uint8)
-            for value, index in meanings.labels.items():
-                mapped[label.array == value] = index
-            builder.add_mapped_label(pair.case, label, mapped)
-        sheet = png(draw_sheet(survey.shown, meanings, survey.by_size))
-        blocks = report_blocks(pairing, survey, meanings, names, by_case, builder.warnings)
-        _write_page(builder.root / PAGE, [*blocks, *sheet_blocks(_embedded(sheet)), *pair_blocks(pairing, by_case)])
+    with building(out, out.name, meanings.classes, folders.channels, report, overwrite) as builder:
+        builder.warnings += find_warnings(folders, meanings)
+        _add_cases(builder, folders, meanings)
+        sheet = sheet_blocks(_embedded(_sheet(folders, meanings)))
+        blocks = report_blocks(folders, meanings, builder.warnings)
+        _write_page(builder.root / PAGE, [*blocks, *sheet, *pair_blocks(folders)])
     return report
 
 
@@ -118,24 +106,52 @@ def inspect_folder(
     """What `import_folder` would find, and all that is wrong, without a data set: the report and the contact sheet go
     into the folder OUT_report beside `out`, where those of an earlier look are replaced. No meaning need be said."""
     told = as_told(classes, unlabelled, background)
-    pairing = find_pairs(Path(images), Path(labels))
-    names = channel_names(pairing, channels)
-    by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
-    survey = read_survey(pairing, told)
-    blocks = report_blocks(pairing, survey, told, names, by_case, find_warnings(pairing, survey, told, by_case))
+    folders = _read(images, labels, told, channels, patients, patient_pattern)
+    blocks = report_blocks(folders, told, find_warnings(folders, told))
     place = _beside(out, "_report")
-    pairs, files, shown, embedded = pair_blocks(pairing, by_case), [], [], []
-    if survey.shown:
-        sheet = png(draw_sheet(survey.shown, told, survey.by_size))
+    pairs, files, shown, embedded = pair_blocks(folders), [], [], []
+    if folders.survey.shown:
+        sheet = _sheet(folders, told)
         files.append(_write_bytes(place / "contact_sheet.png", sheet))
         shown, embedded = sheet_blocks("contact_sheet.png"), sheet_blocks(_embedded(sheet))
     _write_page(place / PAGE, [*blocks, *embedded, *pairs])
     files += [place / PAGE, write_text(place / "import_report.md", to_markdown(TITLE, [*blocks, *shown, *pairs]))]
-    return Inspection(to_markdown(TITLE, [*blocks, *pairs]), survey.problems, files)
+    return Inspection(to_markdown(TITLE, [*blocks, *pairs]), folders.survey.problems, files)
 
 
-def _complete(told: Meanings, pairing: Pairing, survey: Survey, out: Path, ask: Ask | None) -> Meanings:
+def _read(
+    images: Path,
+    labels: Path,
+    told: Meanings,
+    channels: Sequence[str] | None,
+    patients: Path | None,
+    patient_pattern: str | None,
+) -> Folders:
+    """Pair the files, name channels and patients, and read every file once."""
+    pairing = find_pairs(Path(images), Path(labels))
+    names = channel_names(pairing, channels)
+    by_case = find_patients([pair.case for pair in pairing.pairs], patients, patient_pattern)
+    return Folders(pairing, names, by_case, read_survey(pairing, told))
+
+
+def _add_cases(builder: Builder, folders: Folders, meanings: Meanings) -> None:
+    """Add the images, and the labels in the values of the data set."""
+    for pair in folders.pairing.pairs:
+        builder.add_image(pair.case, folders.patients[pair.case], list(pair.images))
+    empty = unpainted(folders.survey, meanings)  # with a label file they would not count as unlabelled
+    for pair, path in folders.pairing.labelled:
+        if pair.case in empty:
+            continue
+        label = read_case(folders.survey, pair.case, path)
+        mapped = np.zeros(label.array.shape, np.uint8)
+        for value, index in meanings.labels.items():
+            mapped[label.array == value] = index
+        builder.add_mapped_label(pair.case, label, mapped)
+
+
+def _complete(told: Meanings, folders: Folders, out: Path, ask: Ask | None) -> Meanings:
     """The meanings of all values that occur, asked for where they are not told. Raises `InputError` without `ask`."""
+    pairing, survey = folders.pairing, folders.survey
     unknown = [facts.value for facts in survey.values if told.of(facts.value) is None]
     if told.structures and not unknown:
         return told
@@ -144,7 +160,7 @@ def _complete(told: Meanings, pairing: Pairing, survey: Survey, out: Path, ask: 
         raise InputError(f"{pairing.labels}: no value is a structure ({found}), expected one in --classes NAME=V,...")
     if ask is not None:
         sheet = _beside(out, "_contact_sheet.png")
-        _write_bytes(sheet, png(draw_sheet(survey.shown, told, survey.by_size)))
+        _write_bytes(sheet, _sheet(folders, told))
         meanings = ask_meanings(told, survey, sheet, ask)
         sheet.unlink(missing_ok=True)  # the data set will hold one with the names; who stops at a question keeps this
         return meanings
@@ -165,6 +181,11 @@ def _beside(out: Path, ending: str) -> Path:
     """A path beside `out`, so that `out` itself holds a whole data set or nothing."""
     path = Path(os.path.abspath(out))
     return path.with_name(path.name + ending)
+
+
+def _sheet(folders: Folders, meanings: Meanings) -> bytes:
+    """The contact sheet as a PNG."""
+    return png(draw_sheet(folders.survey.shown, meanings, folders.survey.by_size))
 
 
 def _embedded(picture: bytes) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pclmix.data.grid import Volume, onto_grid
+from pclmix.data.grid import Volume, onto_grid, require_same_grid
 from pclmix.data.importers.contact_sheet import Shown, chosen_cases, slices_of
 from pclmix.data.importers.meanings import Meanings
-from pclmix.data.importers.pairing import Pairing
+from pclmix.data.importers.pairing import Pair, Pairing
 from pclmix.data.importers.segments import by_name
 from pclmix.data.volume import read_channels, read_label
 from pclmix.errors import InputError
@@ -56,12 +56,15 @@ class Survey:
 
 
 def read_survey(pairing: Pairing, told: Meanings) -> Survey:
-    """Read all cases that have a label. What is wrong with one is a problem, and the others are read all the same."""
+    """Read all cases, their images even where there is no label, since training reads them. What is wrong with one is a
+    problem, and the others are read all the same."""
     survey = Survey(named=dict(told.named), problems=list(pairing.problems))
     sheet = set(chosen_cases([pair.case for pair, _ in pairing.labelled]))
-    for pair, path in pairing.labelled:
+    for pair in pairing.pairs:
         try:
-            _read_case(survey, told, pair.case, pair.images[0], path, shown=pair.case in sheet)
+            channels = _read_images(pair)
+            if pair.label is not None:
+                _survey_label(survey, told, pair, pair.label, channels, shown=pair.case in sheet)
         except InputError as error:
             survey.problems.append(str(error))
     values = survey.by_size
@@ -78,24 +81,33 @@ def read_case(survey: Survey, case: str, label: Path) -> Volume:
     return onto_grid(survey.grids[case], by_name(read_label(label), survey.named))
 
 
-def _read_case(survey: Survey, told: Meanings, case: str, image: Path, path: Path, *, shown: bool) -> None:
-    channels = read_channels(image)
+def _read_images(pair: Pair) -> list[Volume]:
+    """The channels of a case's first file; the other files are read to know that they are whole and of its grid."""
+    first = read_channels(pair.images[0])
+    for path in pair.images[1:]:
+        require_same_grid(first[0], read_channels(path)[0])
+    return first
+
+
+def _survey_label(
+    survey: Survey, told: Meanings, pair: Pair, path: Path, channels: list[Volume], *, shown: bool
+) -> None:
     try:
         label = read_label(path)
     except InputError as error:
-        raise InputError(_swapped(image, path) or str(error)) from None
+        raise InputError(_swapped(pair.images[0], path) or str(error)) from None
     if not told.structures:
         _learn_names(survey.named, label)
     first = channels[0]
-    survey.grids[case] = replace(first, array=np.broadcast_to(np.uint8(0), first.array.shape))
-    label = onto_grid(survey.grids[case], by_name(label, survey.named))
+    survey.grids[pair.case] = replace(first, array=np.broadcast_to(np.uint8(0), first.array.shape))
+    label = onto_grid(survey.grids[pair.case], by_name(label, survey.named))
     values, sizes = np.unique(label.array, return_counts=True)
     strange = [value for value in values.tolist() if told.of(value) is None]
     if len(strange) > MANY:
-        raise InputError(_swapped(image, path) or _no_labels(path, strange))
-    survey.counts[case] = dict(zip(values.tolist(), sizes.tolist(), strict=True))
+        raise InputError(_swapped(pair.images[0], path) or _no_labels(path, strange))
+    survey.counts[pair.case] = dict(zip(values.tolist(), sizes.tolist(), strict=True))
     if shown:
-        survey.shown += slices_of(case, channels, label)
+        survey.shown += slices_of(pair.case, channels, label)
 
 
 def _learn_names(named: dict[str, int], label: Volume) -> None:
