@@ -18,9 +18,15 @@ from pclmix.train import train
 
 TRAINING_CASES, UNSEEN_CASES, SEED = 12, 6, 1
 STEPS = 200
-OVERRIDES = ("method.sparing=false", "planner.view=1", "planner.batch=6", "train.validations=1", "train.statistics_batches=20")
-"""All parts of the method, on which these hearts do better (docs/experiments.md); six crops of 96 x 96 pixels a step that
-show the heart and what is round it: the demo stays short."""
+OVERRIDES = (
+    "method.sparing=false",
+    "planner.view=1",
+    "planner.batch=6",
+    "train.validations=1",
+    "train.statistics_batches=20",
+)
+"""All parts of the method, with which these hearts are found better (docs/experiments.md), and six crops of 96 x 96 pixels
+a step that show the heart and what is round it: the demo stays short."""
 
 
 def run_demo(out: Path, steps: int = STEPS) -> None:
