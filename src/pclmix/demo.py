@@ -25,8 +25,8 @@ OVERRIDES = (
     "train.validations=1",
     "train.statistics_batches=20",
 )
-"""All parts of the method, with which these hearts are found better (docs/experiments.md), and six crops of 96 x 96 pixels
-a step that show the heart and what is round it: the demo stays short."""
+"""All parts of the method, with which these hearts are found better (docs/experiments.md), and six crops of 96 x 96
+pixels a step that show the heart and what is round it: the demo stays short."""
 
 
 def run_demo(out: Path, steps: int = STEPS) -> None:
