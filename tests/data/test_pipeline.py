@@ -14,7 +14,15 @@ import torch
 from rich.console import Console
 from scipy import ndimage
 
-from pclmix.config import AugmentSettings, Plan, PlannerSettings, TrainSettings, make_settings
+from pclmix.config import (
+    AugmentSettings,
+    Plan,
+    PlannerSettings,
+    TrainSettings,
+    make_settings,
+    tree_from_toml,
+    tree_to_toml,
+)
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import check_dataset, render, require_trainable, storage_warnings
@@ -150,6 +158,16 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
 
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
     assert plan.spacing == (0.5, 1.0) and plan.crop == (96, 96)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6])
+def test_a_plan_is_the_same_whatever_the_scale_of_its_images(unit):
+    """Pixels of 1.3 mm, of 1.3 micrometres and of 1.3 nanometres."""
+    sizes, extents = (5 * unit, 1.3 * unit, 1.3 * unit), ((66.6 * unit, 66.6 * unit),)
+    facts = CaseFacts("a", (9, 384, 384), sizes, (10, 10), extents, (2, 2), (0, 0), 0, 9, {})
+    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
+    assert plan.spacing == pytest.approx((1.3008 * unit, 1.3008 * unit), rel=1e-9) and plan.crop == (96, 96)
+    assert tree_from_toml(Plan, tree_to_toml(plan), "plan") == plan
 
 
 @pytest.mark.parametrize(("extent", "spacing"), [(40.0, 1.0), (100.0, 250 / 128), (180.0, 3.0)])

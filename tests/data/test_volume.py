@@ -121,6 +121,7 @@ def test_slice_axis_is_the_coarsest():
     shape = (9, 9, 9)
     assert slice_axis(shape, (1, 8, 1)) == 1 and slice_axis(shape, (1, 1, 1)) == 2
     assert slice_axis(shape, (8, 1, 1), "2") == 2
+    assert slice_axis(shape, (2e-5, 1e-5, 1e-5)) == 0 and slice_axis(shape, (1.000001, 1, 1)) == 2
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1)])

@@ -17,6 +17,7 @@ from pclmix.data.formats.registry import BY_SUFFIX, format_of, stem, suffix_of
 from pclmix.data.grid import Geometry, Volume
 from pclmix.data.grid import difference as difference
 from pclmix.data.grid import require_same_grid as require_same_grid
+from pclmix.digits import significant
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 
@@ -148,7 +149,7 @@ def slice_axis(shape: tuple[int, ...], spacing: tuple[float, float, float], choi
     one chosen."""
     if choice != "auto":
         return int(choice)
-    return max(range(3), key=lambda axis: (shape[axis] == 1, round(spacing[axis], 4), axis))
+    return max(range(3), key=lambda axis: (shape[axis] == 1, significant(spacing[axis]), axis))
 
 
 def to_slices(array: NDArray[Any], axis: int) -> NDArray[Any]:

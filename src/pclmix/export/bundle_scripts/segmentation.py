@@ -79,7 +79,7 @@ class ImageToSlices(Transform):
         zooms = nibabel.load(data["files"][0]).header.get_zooms()[:3]
         spacing = [float(zoom) for zoom in zooms] + [1.0] * (3 - len(zooms))
         shape = image.shape[1:]
-        axis = max(range(3), key=lambda i: (shape[i] == 1, round(spacing[i], 4), i))
+        axis = max(range(3), key=lambda i: (shape[i] == 1, float(f"{spacing[i]:.5g}"), i))
         axis = axis if self.slice_axis == "auto" else int(self.slice_axis)
         channels = [np.moveaxis(self._normalised(channel, index), axis, 0) for index, channel in enumerate(image)]
         slices = torch.from_numpy(np.ascontiguousarray(np.stack(channels, axis=1)))
