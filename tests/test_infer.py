@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage, special
 from torch import nn
 
@@ -397,6 +398,32 @@ def test_cases_side_by_side_give_what_they_give_alone(model, tmp_path):
             model, [tmp_path / "in" / path.name], tmp_path / f"alone-{path.name}", PredictOptions()
         )
         assert alone.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "told"),
+    [((0.11, 0.12, 1), True), ((0.16, 0.13, 1), False), ((14, 12, 20), False), ((16, 12, 20), True)],
+)
+def test_pixels_far_from_those_trained_on_are_told_of_case_by_case(model, tmp_path, spacing, told):
+    for case in ("a", "b"):
+        write(tmp_path / "in" / f"{case}.nii.gz", noise(0), spacing)
+    lines = []
+    list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions(), warn=lines.append))
+    found = f"pixels of ({spacing[0]:g}, {spacing[1]:g}) mm, expected about (1.5, 1.25) as in training"
+    assert [line.split(";")[0] for line in lines] == [f"{tmp_path}/in/{case}.nii.gz: {found}" for case in "ab"] * told
+
+
+def test_pictures_without_a_spacing_are_told_of_once_where_training_was_on_other_pixels(tmp_path):
+    plan = make_plan(spacing=(0.05, 0.05))
+    save_model(tmp_path / "model.safetensors", segmentation_net(plan), plan)
+    for case in ("a", "b"):
+        Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / f"{case}.png")
+    inputs, lines = [tmp_path / "a.png", tmp_path / "b.png"], []
+    list(predict_files(tmp_path / "model.safetensors", inputs, tmp_path / "out", PredictOptions(), warn=lines.append))
+    assert lines == [
+        f"{tmp_path}/a.png: no spacing in it, so 1 mm is assumed, expected pixels of about (0.05, 0.05) mm as in "
+        "training; labels are hardly right where pixels are so unlike"
+    ]
 
 
 def test_a_damaged_case_ends_the_run_and_leaves_the_cases_before_it(model, tmp_path):

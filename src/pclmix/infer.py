@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pclmix.config import Plan
 from pclmix.data.formats.listing import image_files
 from pclmix.data.formats.registry import DICOM, OUTPUTS, READABLE, format_of, stem
+from pclmix.data.grid import numbers
 from pclmix.data.orientation import (
     EVERY,
     STORED,
@@ -60,6 +61,10 @@ PIXELS_AT_ONCE = 2**20
 UNSURE = 0.9
 """Mean confidence of the foreground classes under which an image whose header does not tell may well lie otherwise than
 those trained on. By a model of ACDC its own images have .965 on average, MSCMR's as stored .81 and turned .93."""
+
+FAR = 10
+"""How many times larger or smaller than those trained on pixels are that are told of: more than organs of one kind
+differ, and less than a wrong unit does."""
 
 SURER = 0.02
 """By how much another way to lay an image has to be surer, on that scale, to be taken. ACDC's images reach .009."""
@@ -182,9 +187,9 @@ def predict_files(
 
     CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz, and so do the other formats; a JPEG gives a
     PNG, a DICOM series a DICOM SEG. A few cases are under way at once, each on its share of the cores. When all are
-    written, a page and CSV files beside them tell of them (`overview`). `warn` is told, once each, of images without a
-    spacing, of such as lie otherwise than those trained on, and of such as may. Raises `InputError` before anything is
-    written if an input does not fit the model.
+    written, a page and CSV files beside them tell of them (`overview`). `warn` is told of images whose pixels are far
+    from those trained on, and, once each, of images without a spacing, of such as lie otherwise than those trained on,
+    and of such as may. Raises `InputError` before anything is written if an input does not fit the model.
     """
     loaded, plan = load_model(model)
     plan = options.applied(plan)
@@ -198,8 +203,7 @@ def predict_files(
     def segment(name: str) -> tuple[Path, CaseFacts | None, dict[str, str]]:
         images = _read_case(cases[name])
         prediction, remarks = _as_trained(net, plan, images, device, options)
-        if told := spacing_warning(images):
-            remarks["spacing"] = told
+        remarks |= _of_spacing(images, plan)
         path = _write_case(out, name, outputs[name], prediction, images[0], plan)
         facts = _seen(out, name, prediction, images[0], plan) if options.page else None
         return path, facts, remarks
@@ -266,6 +270,21 @@ def _as_trained(
             "those trained on; --orient tries other ways to lay such images, see pictures"
         }
     return found, {}
+
+
+def _of_spacing(images: Sequence[Volume], plan: Plan) -> dict[str, str]:
+    """What to tell of a case's spacing, by kind: that it is missing, that it is far from that of training."""
+    remarks = {"spacing": told} if (told := spacing_warning(images)) else {}
+    image = images[0]
+    spacing = in_plane(image.geometry.spacing, plan_axis(image, plan))
+    if all(1 / FAR <= own / trained <= FAR for own, trained in zip(spacing, plan.spacing, strict=True)):
+        return remarks
+    why = "labels are hardly right where pixels are so unlike"
+    if not image.geometry.sized:
+        found = "no spacing in it, so 1 mm is assumed, expected pixels of about"
+        return {"spacing": f"{image.path}: {found} {numbers(plan.spacing)} mm as in training; {why}"}
+    found = f"pixels of {numbers(spacing)} mm, expected about {numbers(plan.spacing)} as in training"
+    return remarks | {str(image.path): f"{image.path}: {found}; {why}, is their unit right?"}
 
 
 def _sureness(prediction: Prediction) -> float:
