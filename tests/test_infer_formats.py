@@ -163,6 +163,7 @@ def test_formats_that_do_not_fit(stub, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"p1.nii.gz: \(22, 18, 5\) voxels are no PNG"):
         predict(tmp_path, image, format="png")
+    assert not (tmp_path / "out").exists()
 
 
 def test_channels_are_counted_before_anything_is_written(stub, tmp_path):

@@ -22,6 +22,9 @@ from pclmix.errors import InputError
 from pclmix.files import atomic_path
 
 ODD_LABELS = "label values that are no small integers, expected one integer a voxel"
+FEW = 30
+"""Most values of a label: what has more is an image, or a label blurred by a format that loses."""
+
 COLOURS_NAMED = 5
 """Most colours that a message names."""
 
@@ -105,6 +108,15 @@ def read_label(path: Path) -> Volume:
     if max(int(array.max()), -int(array.min())) > 30_000:
         raise InputError(f"{path}: {ODD_LABELS}")
     return replace(volume, array=array.astype(np.int16))
+
+
+def few_values(path: Path) -> list[int] | None:
+    """The values of a file that may be a label, small integers and few of them; None of any other, readable or not."""
+    try:
+        values = np.unique(read_label(path).array)
+    except InputError:
+        return None
+    return values.tolist() if len(values) <= FEW else None
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pclmix.data.formats.reading import reading, without_alpha
 from pclmix.data.grid import Volume, from_lps, lps_affine
-from pclmix.errors import InputError
+from pclmix.errors import InputError, SeveralVolumesError
 
 EXPECTED = "NRRD or MetaImage"
 
@@ -25,7 +25,8 @@ def read(path: Path, *, label: bool) -> Volume:
             raise InputError(f"{path}: voxels of complex numbers, expected real ones")
         size = image.GetSize()
         if any(n > 1 for n in size[3:]):
-            raise InputError(f"{path}: {len(size)}-D, shape {size}, expected a 3-D volume (one file a channel)")
+            told = f"{len(size)}-D, shape {size}, expected a 3-D volume (one file a channel)"
+            raise SeveralVolumesError(f"{path}: {told}")
         while image.GetDimension() > 3:
             image = image[..., 0]
         if image.GetDimension() == 2:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pclmix.data.formats.reading import reading, short
 from pclmix.data.grid import LPS, Geometry, Volume, lps_affine, numbers
-from pclmix.errors import InputError
+from pclmix.errors import InputError, SeveralVolumesError
 
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 1e-3}
 """Of the header's codes of length: metre, mm and micrometre. Any other says nothing, which is taken for mm."""
@@ -77,7 +77,7 @@ def _shape(file: Any, path: Path) -> tuple[int, ...]:
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3:
-        raise InputError(f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume (one file a channel)")
+        raise SeveralVolumesError(f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume (one file a channel)")
     return shape
 
 
