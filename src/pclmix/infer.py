@@ -23,9 +23,11 @@ from pclmix.data.orientation import (
     Orientation,
     by_header,
     directions,
+    laid,
     letters,
     turned,
     turned_back,
+    upright,
 )
 from pclmix.data.resample import plan_axis, preprocess_image, restore
 from pclmix.data.volume import (
@@ -334,9 +336,10 @@ def _write_case(out: Path, name: str, output: str, prediction: Prediction, like:
 
 
 def _seen(out: Path, name: str, prediction: Prediction, like: Volume, plan: Plan) -> CaseFacts:
-    """Draw the thumbnails of a case, and give its facts."""
-    spacing = like.geometry.spacing
+    """Draw the thumbnails of a case, upright, and give its facts."""
     axis = plan_axis(like, plan)
-    slices, labels = to_slices(like.array, axis), to_slices(prediction.labels, axis)
-    save_thumbnails(picture_path(out, name), slices, labels, in_plane(spacing, axis))
-    return case_facts(name, prediction.labels, spacing, prediction.expected, plan)
+    way = upright(like.geometry, axis)
+    image, labels = turned(like, axis, way), laid(to_slices(prediction.labels, axis), way)
+    spacing = in_plane(image.geometry.spacing, axis)
+    save_thumbnails(picture_path(out, name), to_slices(image.array, axis), labels, spacing)
+    return case_facts(name, prediction.labels, like.geometry.spacing, prediction.expected, plan)
