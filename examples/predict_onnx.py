@@ -60,8 +60,9 @@ def largest_pieces(mask):
 def segment(session, plan, files):
     """The label map (uint8) of a case, in the axis order of its files, one a channel."""
     arrays = [np.asarray(file.dataobj).astype(np.float32).reshape((*file.shape, 1)[:3]) for file in files]
-    spacing = [float(zoom) for zoom in (*files[0].header.get_zooms(), 1)[:3]]  # pixdim; affines are wrong in some data
-    axis = max(range(3), key=lambda i: (arrays[0].shape[i] == 1, round(spacing[i], 4), i))
+    unit = {1: 1000, 3: 1e-3}.get(int(files[0].header["xyzt_units"]) % 8, 1)  # metre, micrometre, else mm
+    spacing = [float(zoom) * unit for zoom in (*files[0].header.get_zooms(), 1)[:3]]  # affines are wrong in some data
+    axis = max(range(3), key=lambda i: (arrays[0].shape[i] == 1, float(f"{spacing[i]:.5g}"), i))
     axis = axis if plan["slice_axis"] == "auto" else int(plan["slice_axis"])
     slices = np.stack([np.moveaxis(normalise(a, plan, c), axis, 0) for c, a in enumerate(arrays)], axis=1)
     sides = zip(slices.shape[2:], np.delete(spacing, axis), plan["spacing"], strict=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import pclmix
 from pclmix.config import Plan
@@ -97,11 +98,34 @@ def test_channels_come_before_slices(tmp_path):
         (np.full((9, 9), np.nan), (1, 1), "81 values are NaN or infinite"),
         (noise(9, 9), (1,), r"spacing: found \(1,\), expected"),
         (noise(9, 9), (1, 0), r"spacing: found \(1, 0\), expected"),
+        (noise(9, 9), 1.5, r"spacing: found 1.5, expected \(slice, row, column\) or \(row, column\), mm"),
+        (noise(9, 9), None, "spacing: found None, expected"),
+        (noise(9, 9), "12", "spacing: found '12', expected"),
+        (noise(9, 9), ("a", 1), r"spacing: found \('a', 1\), expected"),
+        (noise(9, 9), (None, 1), r"spacing: found \(None, 1\), expected"),
+        (noise(9, 9), np.ones((3, 3)), "spacing: found array.*expected"),
+        ([[1, 2], [3]], (1, 1), "array: no array .*inhomogeneous.*, expected numbers, "),
+        (torch.zeros(9, 9, requires_grad=True), (1, 1), "array: no array .*requires grad.*, expected numbers, "),
+        (None, (1, 1), "array: object of shape .*, expected numbers"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, array, spacing, message):
     with pytest.raises(InputError, match=message):
         pclmix.load(saved(tmp_path)).predict(array, spacing)
+
+
+def test_a_picture_of_pillows_gives_the_labels_of_its_file(tmp_path):
+    """As docs/deploy.md has it: turned, and the labels back."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (21, 25)).astype(np.uint8)).save(tmp_path / "a.png")
+    (path,) = predict_files(saved(tmp_path), [tmp_path / "a.png"], tmp_path / "out", PredictOptions())
+    labels = pclmix.load(tmp_path).predict(np.asarray(Image.open(tmp_path / "a.png")).T, (1, 1)).labels.T
+    np.testing.assert_array_equal(labels, np.asarray(Image.open(path)))
+
+
+@pytest.mark.parametrize("model", [None, 3, ["acdc-scribble"]])
+def test_a_model_is_a_name_or_a_path(model):
+    with pytest.raises(InputError, match="^model: found .*, expected a run folder, a model file or the name of"):
+        pclmix.load(model)
 
 
 def test_training_gives_a_model(phantom, tmp_path):

@@ -6,10 +6,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import ndimage, special
 from torch import nn
+from typer.testing import CliRunner
 
 from pclmix import infer
+from pclmix.cli import app
 from pclmix.config import Plan
 from pclmix.data.volume import read_image
 from pclmix.errors import InputError
@@ -399,10 +402,78 @@ def test_cases_side_by_side_give_what_they_give_alone(model, tmp_path):
         assert alone.read_bytes() == path.read_bytes()
 
 
-def test_a_damaged_case_ends_the_run_and_leaves_the_cases_before_it(model, tmp_path):
+@pytest.mark.parametrize(
+    ("spacing", "told"),
+    [((0.11, 0.12, 1), True), ((0.16, 0.13, 1), False), ((14, 12, 20), False), ((16, 12, 20), True)],
+)
+def test_pixels_far_from_those_trained_on_are_told_of_case_by_case(model, tmp_path, spacing, told):
+    for case in ("a", "b"):
+        write(tmp_path / "in" / f"{case}.nii.gz", noise(0), spacing)
+    lines = []
+    list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions(), warn=lines.append))
+    found = f"pixels of ({spacing[0]:g}, {spacing[1]:g}) mm, expected about (1.5, 1.25) as in training"
+    assert [line.split(";")[0] for line in lines] == [f"{tmp_path}/in/{case}.nii.gz: {found}" for case in "ab"] * told
+
+
+def test_pictures_without_a_spacing_are_told_of_once_where_training_was_on_other_pixels(tmp_path):
+    plan = make_plan(spacing=(0.05, 0.05))
+    save_model(tmp_path / "model.safetensors", segmentation_net(plan), plan)
+    for case in ("a", "b"):
+        Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / f"{case}.png")
+    inputs, lines = [tmp_path / "a.png", tmp_path / "b.png"], []
+    list(predict_files(tmp_path / "model.safetensors", inputs, tmp_path / "out", PredictOptions(), warn=lines.append))
+    assert lines == [
+        f"{tmp_path}/a.png: no spacing in it, so 1 mm is assumed, expected pixels of about (0.05, 0.05) mm as in "
+        "training; labels are hardly right where pixels are so unlike"
+    ]
+
+
+def predicted_names(out):
+    return sorted(path.name for path in out.glob("*.nii.gz")), (out / "summary.csv").read_text().count("\n") // 2
+
+
+def test_a_damaged_case_is_told_of_at_the_end_and_the_others_have_all(model, tmp_path):
     for index in range(6):
         write(tmp_path / "in" / f"c{index}.nii.gz", noise(index))
     (tmp_path / "in" / "c1.nii.gz").write_text("no image")
-    with pytest.raises(InputError, match=r"c1.nii.gz: "):
+    with pytest.raises(InputError, match=r"c1.nii.gz: not a readable image .*expected NIfTI$"):
         list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions()))
-    assert (tmp_path / "out" / "c0.nii.gz").exists() and not (tmp_path / "out" / "c1.nii.gz").exists()
+    names = [f"c{index}.nii.gz" for index in (0, 2, 3, 4, 5)]
+    assert predicted_names(tmp_path / "out") == (names, 5)
+    assert "5 segmented cases" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_each_of_several_damaged_cases_has_its_line(model, tmp_path):
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / f"{name}.nii.gz", noise(0))
+    (tmp_path / "in" / "a.nii.gz").write_text("no image")
+    (tmp_path / "in" / "b.png").write_text("no image")
+    (tmp_path / "in" / "b.nii.gz").unlink()
+    result = CliRunner().invoke(app, ["predict", str(model), str(tmp_path / "in"), str(tmp_path / "out")])
+    assert result.exit_code == 2 and result.stdout == f"{tmp_path}/out/c.nii.gz\n"
+    first, last = result.stderr.splitlines()
+    assert first.startswith(f"warning: {tmp_path}/in/a.nii.gz: not a readable image")
+    assert last.startswith(f"pclmix: {tmp_path}/in/b.png: not a readable") and last.endswith("(2 of 3 cases failed)")
+    assert predicted_names(tmp_path / "out") == (["c.nii.gz"], 1)
+
+
+def test_where_no_case_can_be_read_nothing_is_left(model, tmp_path):
+    (tmp_path / "a.nii.gz").write_text("no image")
+    with pytest.raises(InputError, match="a.nii.gz: "):
+        list(predict_files(model, [tmp_path / "a.nii.gz"], tmp_path / "out", PredictOptions()))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_many_frames_in_a_folder_is_left_out_and_refused_where_it_is_named(model, tmp_path):
+    write(tmp_path / "in" / "p_frame01.nii.gz", noise(0))
+    frames = write(tmp_path / "in" / "p_4d.nii.gz", noise(0, (20, 23, 4, 6)))
+    told = []
+    (path,) = predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions(), warn=told.append)
+    assert path.name == "p_frame01.nii.gz"
+    assert told == [f"{frames}: 4-D, shape (20, 23, 4, 6), expected a 3-D volume (one file a channel); left out"]
+    with pytest.raises(InputError, match=r"p_4d.nii.gz: 4-D"):
+        list(predict_files(model, [frames, tmp_path / "in"], tmp_path / "named", PredictOptions()))
+    assert predicted_names(tmp_path / "named") == (["p_frame01.nii.gz"], 1)
+    (tmp_path / "in" / "p_frame01.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"p_4d.nii.gz: 4-D"):
+        list(predict_files(model, [tmp_path / "in"], tmp_path / "alone", PredictOptions()))

@@ -19,6 +19,7 @@ from pclmix.data.volume import read_image, read_label
 from pclmix.errors import InputError
 from pclmix.evaluate import evaluate_folders
 from pclmix.infer import PredictOptions, predict_files
+from pclmix.overview.thumbnails import save_thumbnails
 
 PATIENT = patients.synthetic()
 INPUTS = {
@@ -151,6 +152,37 @@ def test_predictions_in_any_format_are_scored(stub, tmp_path):
     assert evaluate_folders(tmp_path / "cropped", tmp_path / "truth").mean.dice == 1
 
 
+def thumbnails(tmp_path, image, labels, spacing):
+    """The picture of a page as drawn of slices that lie as they are to be seen."""
+    save_thumbnails(tmp_path / "expected.png", image, labels.astype(np.uint8), spacing)
+    return (tmp_path / "expected.png").read_bytes()
+
+
+def test_the_page_shows_a_picture_as_it_is_stored(stub, tmp_path):
+    stub(1, (1.0, 1.0))
+    picture = np.random.default_rng(0).integers(20, 40, (40, 60)).astype(np.uint8)
+    picture[4:10, 30:55] = 200
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    predict(tmp_path, tmp_path / "a.png")
+    expected = thumbnails(tmp_path, picture[None], picture[None] > 100, (1, 1))
+    assert (tmp_path / "out" / "pictures" / "a.png").read_bytes() == expected
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "IAL"])
+def test_the_page_shows_a_volume_upright_however_it_is_stored(stub, tmp_path, codes):
+    """The front at the top, the patient's right at the left."""
+    array = np.random.default_rng(0).integers(20, 40, (30, 24, 1)).astype(np.int16)  # to the right, front and head
+    array[20:28, 15:20] = 200
+    image = nib.Nifti1Image(array, np.diag([2.0, 1.0, 8.0, 1.0]))
+    way = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(codes))
+    nib.save(image.as_reoriented(way), tmp_path / "a.nii")
+    (path,), _ = predict(tmp_path, tmp_path / "a.nii")
+    labels = np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
+    assert labels[20:28, 15:20].all()
+    expected = thumbnails(tmp_path, array[::-1, ::-1].T.astype(np.float32), labels[::-1, ::-1].T, (1, 2))
+    assert (tmp_path / "out" / "pictures" / "a.png").read_bytes() == expected
+
+
 # --- what is wrong
 
 
@@ -163,6 +195,7 @@ def test_formats_that_do_not_fit(stub, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"p1.nii.gz: \(22, 18, 5\) voxels are no PNG"):
         predict(tmp_path, image, format="png")
+    assert not (tmp_path / "out").exists()
 
 
 def test_channels_are_counted_before_anything_is_written(stub, tmp_path):

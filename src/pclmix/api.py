@@ -4,8 +4,10 @@ model = pclmix.load("run")
 labels = model.predict(array, spacing=(8.0, 1.5, 1.5)).labels
 """
 
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from pclmix.config import Plan, make_settings
+from pclmix.data.formats.reading import short
 from pclmix.data.volume import Geometry, Volume
 from pclmix.errors import InputError
 from pclmix.infer import Prediction, predict_volume
 from pclmix.model_file import load_model
 from pclmix.network.fast import for_inference
+
+KNOWN_SHAPES = "numbers, (slices, H, W), (C, slices, H, W) or (H, W)"
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,10 @@ class Model:
 
         Gives `labels`, uint8, (slices, H, W), or (H, W) for one of two dimensions, and where asked for `probabilities`,
         float32, of the same shape with the K classes last, and `uncertainty`, float32, entropy / ln K. Raises
-        `InputError` for another number of channels or dimensions, and for values that are not finite.
+        `InputError` for another number of channels or dimensions, for values that are not finite, and for a spacing
+        that is none.
         """
-        values = np.asarray(array)
+        values = _array(array)
         channels = len(self.plan.channels)
         stack = _channels(values)
         if len(stack) != channels:
@@ -70,6 +76,9 @@ def load(model: str | Path) -> Model:
 
     Raises `InputError` as `model_file.load_model` does.
     """
+    if not isinstance(model, str | PathLike):
+        known = "a run folder, a model file or the name of a shipped model"
+        raise InputError(f"model: found {reprlib.repr(model)}, expected {known}")
     net, plan = load_model(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Model(for_inference(net, device), plan, device)
@@ -113,20 +122,29 @@ def train(
     return load(result.run)
 
 
+def _array(array: ArrayLike) -> NDArray[np.generic]:
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a GPU or with a gradient
+        raise InputError(f"array: no array ({short(error)}), expected {KNOWN_SHAPES}") from None
+
+
 def _channels(values: NDArray[np.generic]) -> NDArray[np.float32]:
     """Any shape that `Model.predict` takes as (C, slices, H, W), float32."""
     if values.dtype.kind not in "iufb" or values.ndim not in (2, 3, 4) or 0 in values.shape:
-        known = "(slices, H, W), (C, slices, H, W) or (H, W)"
-        raise InputError(f"array: {values.dtype} of shape {values.shape}, expected numbers, {known}")
+        raise InputError(f"array: {values.dtype} of shape {values.shape}, expected {KNOWN_SHAPES}")
     numbers = values.astype(np.float32)
     return numbers if numbers.ndim == 4 else numbers.reshape(1, *(1,) * (3 - numbers.ndim), *numbers.shape)
 
 
 def _three(spacing: Sequence[float]) -> tuple[float, float, float]:
     """Spacing of slices, rows and columns; the first does not matter, so it may be missing."""
-    numbers = [float(value) for value in spacing]
+    try:
+        numbers = [] if isinstance(spacing, str) else [float(value) for value in spacing]
+    except (TypeError, ValueError):  # no sequence, or not of numbers
+        numbers = []
     if len(numbers) not in (2, 3) or not all(np.isfinite(value) and value > 0 for value in numbers):
-        raise InputError(f"spacing: found {tuple(spacing)}, expected (slice, row, column) or (row, column), mm")
+        raise InputError(f"spacing: found {reprlib.repr(spacing)}, expected (slice, row, column) or (row, column), mm")
     return (numbers[0] if len(numbers) == 3 else 1.0, numbers[-2], numbers[-1])
 
 

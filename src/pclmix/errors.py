@@ -3,3 +3,7 @@
 
 class InputError(Exception):
     """The user's input is wrong. The message is one line: the file, what was found, what was expected."""
+
+
+class SeveralVolumesError(InputError):
+    """A file holds several volumes (4-D), such as the frames of a beating heart, where one is expected."""

@@ -21,6 +21,7 @@ from pclmix.data.formats.listing import image_files
 from pclmix.data.formats.registry import READABLE, stem
 from pclmix.data.grid import onto_grid
 from pclmix.data.volume import read_label
+from pclmix.digits import readable
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 from pclmix.metrics import bounding_box, dice, hd95
@@ -189,7 +190,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["case", "label", "dice", "hd95_mm"])
         for case, scores in evaluation.cases.items():
-            writer.writerows([case, label, f"{s.dice:.6f}", f"{s.hd95:.6f}"] for label, s in scores.items())
+            writer.writerows([case, label, f"{s.dice:.6f}", readable(s.hd95, 6)] for label, s in scores.items())
 
 
 def render(evaluation: Evaluation, title: str = "") -> Group:
@@ -201,8 +202,8 @@ def render(evaluation: Evaluation, title: str = "") -> Group:
             name,
             f"{s.dice:.4f} ({s.dice_sd:.4f})",
             f"{s.dice_median:.4f}",
-            f"{s.hd95:.2f} ({s.hd95_sd:.2f})",
-            f"{s.hd95_median:.2f}",
+            f"{readable(s.hd95, 2)} ({readable(s.hd95_sd, 2)})",
+            readable(s.hd95_median, 2),
             str(s.infinite),
         )
     worst = ", ".join(

@@ -4,7 +4,7 @@ Whole slices go through the network in batches; probabilities are averaged over 
 has it, and come back to the native grid; then argmax and the plan's post-processing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,35 +16,32 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from pclmix.config import Plan
-from pclmix.data.formats.listing import image_files
-from pclmix.data.formats.registry import DICOM, OUTPUTS, READABLE, format_of, stem
+from pclmix.data.formats.registry import DICOM, OUTPUTS, format_of
 from pclmix.data.orientation import (
     EVERY,
     STORED,
     Orientation,
     by_header,
     directions,
+    laid,
     letters,
     turned,
     turned_back,
+    upright,
 )
 from pclmix.data.resample import plan_axis, preprocess_image, restore
 from pclmix.data.volume import (
     Volume,
-    by_channel,
-    count_channels,
     from_slices,
     in_plane,
-    read_channels,
-    require_same_grid,
-    spacing_warning,
     to_slices,
     write_label,
     write_map,
 )
 from pclmix.doubt import confidence, expected_dice
-from pclmix.errors import InputError
+from pclmix.errors import InputError, SeveralVolumesError
 from pclmix.files import claim_folder
+from pclmix.inputs import InputCase, find_cases, read_case, require_flat, spacing_remarks
 from pclmix.model_file import load_model
 from pclmix.network.copies import over_copies
 from pclmix.network.fast import for_inference
@@ -181,43 +178,69 @@ def predict_files(
     """Segment files and folders into `out`; yields each label file once it is written.
 
     CASE.nii.gz or CASE_0000.nii.gz (one file a channel) gives CASE.nii.gz, and so do the other formats; a JPEG gives a
-    PNG, a DICOM series a DICOM SEG. A few cases are under way at once, each on its share of the cores. When all are
-    written, a page and CSV files beside them tell of them (`overview`). `warn` is told, once each, of images without a
-    spacing, of such as lie otherwise than those trained on, and of such as may. Raises `InputError` before anything is
-    written if an input does not fit the model.
+    PNG, a DICOM series a DICOM SEG. Of a folder labels and 4-D files are left out. A few cases are under way at
+    once, each on its share of the cores. When all are written, a page and CSV files beside them tell of them
+    (`overview`). `warn` is told of what is left out, of images whose pixels are far from those trained on, and, once
+    each, of images without a spacing, of such as lie otherwise than those trained on, and of such as may.
+
+    Raises `InputError` before anything is written for inputs that are missing or do not fit the model, the format or
+    the output folder. A case that turns out to be unreadable costs its own labels alone: the others have theirs and the
+    page first, then `warn` is told of each such case but the last, for which `InputError` is raised.
     """
     loaded, plan = load_model(model)
     plan = options.applied(plan)
-    cases = _cases(inputs, len(plan.channels), str(model))
-    outputs = {name: _output(paths[0], options.format) for name, paths in cases.items()}
+    cases = find_cases(inputs, len(plan.channels), str(model), warn)
+    outputs = {case.name: _output(case.files[0], options.format) for case in cases}
     _spare_inputs(cases, outputs, out)
+    is_new = not out.exists()
     claim_folder(out, overwrite=overwrite)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = for_inference(loaded, device)
 
-    def segment(name: str) -> tuple[Path, CaseFacts | None, dict[str, str]]:
-        images = _read_case(cases[name])
+    def segment(case: InputCase) -> tuple[Path, CaseFacts | None, dict[str, str]]:
+        images = read_case(case)
         prediction, remarks = _as_trained(net, plan, images, device, options)
-        if told := spacing_warning(images):
-            remarks["spacing"] = told
-        path = _write_case(out, name, outputs[name], prediction, images[0], plan)
-        facts = _seen(out, name, prediction, images[0], plan) if options.page else None
+        remarks |= spacing_remarks(images, plan)
+        path = _write_case(out, case.name, outputs[case.name], prediction, images[0], plan)
+        facts = _seen(out, case.name, prediction, images[0], plan) if options.page else None
         return path, facts, remarks
 
     show = console is not None and console.is_terminal
     with case_threads(len(cases)) as pool, Progress(console=console, disable=not show, transient=True) as bar:
-        jobs = [pool.submit(segment, name) for name in cases]
-        facts, told = [], set()
-        for job in bar.track(jobs, description="predicting"):
-            path, of_case, remarks = job.result()
+        jobs = [pool.submit(segment, case) for case in cases]
+        facts, failures, told = [], {}, set()
+        for case, job in zip(cases, bar.track(jobs, description="predicting"), strict=True):
+            try:
+                path, of_case, remarks = job.result()
+            except InputError as error:
+                failures[case] = error
+                continue
             facts += [of_case] if of_case else []
             for kind, text in remarks.items():
                 if warn and kind not in told:
                     warn(text)
                     told.add(kind)
             yield path
-    if options.page:
+    if facts:
         write_overview(out, facts, plan)
+    if is_new and len(failures) == len(cases):
+        out.rmdir()
+    _tell(failures, len(cases), warn)
+
+
+def _tell(failures: Mapping[InputCase, InputError], total: int, warn: Callable[[str], None] | None) -> None:
+    """A line for each case without labels; the last is raised. Several volumes in one file are a failure only where the
+    file was named, or where there was nothing else: in a folder they lie beside the case's own images."""
+    left_out = [case for case, error in failures.items() if case.listed and isinstance(error, SeveralVolumesError)]
+    if len(left_out) == total:
+        left_out = []
+    lines = [f"{failures[case]}; left out" for case in left_out]
+    failed = [str(error) for case, error in failures.items() if case not in left_out]
+    for line in (*lines, *failed[:-1]):
+        if warn:
+            warn(line)
+    if failed:
+        raise InputError(failed[-1] + (f" ({len(failed)} of {total} cases failed)" if len(failed) > 1 else ""))
 
 
 def _as_trained(
@@ -282,6 +305,8 @@ def _output(path: Path, chosen: str | None) -> str:
         raise InputError(f"--format {chosen}: found no such format, expected one of {', '.join(OUTPUTS)}")
     if chosen == DICOM.output and own is not DICOM:
         raise InputError(f"{path}: --format dcm of an image that is no DICOM series, expected another format")
+    if chosen == "png":
+        require_flat(path)
     return chosen or own.output
 
 
@@ -290,21 +315,14 @@ def _of_maps(output: str) -> str:
     return output if OUTPUTS[output].holds_maps else "nii.gz"
 
 
-def _spare_inputs(cases: dict[str, list[Path]], outputs: dict[str, str], out: Path) -> None:
+def _spare_inputs(cases: Sequence[InputCase], outputs: dict[str, str], out: Path) -> None:
     """Refuse an output folder in which a label file or map would take the place of an image."""
-    inputs = {path.resolve(): path for paths in cases.values() for path in paths}
+    inputs = {path.resolve(): path for case in cases for path in case.files}
     for name, output in outputs.items():
         maps = _of_maps(output)
         for file in (f"{name}.{output}", f"{name}_probabilities.{maps}", f"{name}_uncertainty.{maps}"):
             if found := inputs.get((out / file).resolve()):
                 raise InputError(f"{found}: an input that its own output would replace, expected another output folder")
-
-
-def _read_case(paths: list[Path]) -> list[Volume]:
-    images = [volume for path in paths for volume in read_channels(path)]
-    for other in images[1:]:
-        require_same_grid(images[0], other)
-    return images
 
 
 def _write_case(out: Path, name: str, output: str, prediction: Prediction, like: Volume, plan: Plan) -> Path:
@@ -318,32 +336,10 @@ def _write_case(out: Path, name: str, output: str, prediction: Prediction, like:
 
 
 def _seen(out: Path, name: str, prediction: Prediction, like: Volume, plan: Plan) -> CaseFacts:
-    """Draw the thumbnails of a case, and give its facts."""
-    spacing = like.geometry.spacing
+    """Draw the thumbnails of a case, upright, and give its facts."""
     axis = plan_axis(like, plan)
-    slices, labels = to_slices(like.array, axis), to_slices(prediction.labels, axis)
-    save_thumbnails(picture_path(out, name), slices, labels, in_plane(spacing, axis))
-    return case_facts(name, prediction.labels, spacing, prediction.expected, plan)
-
-
-def _cases(inputs: Sequence[Path], channels: int, model: str) -> dict[str, list[Path]]:
-    """Channel files by case id; an RGB image is three channels."""
-    files: dict[Path, str] = {}
-    for path in inputs:
-        if path.is_dir():
-            found = image_files(path)
-            if not found:
-                raise InputError(f"{path}: no image in this folder, expected {READABLE}")
-            files |= found
-        elif path.is_file():
-            files[path] = stem(path) or path.name
-        else:
-            raise InputError(f"{path}: no such file or folder, expected an image")
-    cases: dict[str, list[Path]] = {}
-    for case, known in by_channel(files).items():
-        paths = [known[index] for index in sorted(known)]
-        count = count_channels(paths)
-        if count != channels or sorted(known) != list(range(len(known))):
-            raise InputError(f"{paths[0]}: case {case} has {count} channel(s), expected {channels} as in {model}")
-        cases[case] = paths
-    return cases
+    way = upright(like.geometry, axis)
+    image, labels = turned(like, axis, way), laid(to_slices(prediction.labels, axis), way)
+    spacing = in_plane(image.geometry.spacing, axis)
+    save_thumbnails(picture_path(out, name), to_slices(image.array, axis), labels, spacing)
+    return case_facts(name, prediction.labels, like.geometry.spacing, prediction.expected, plan)

@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from pclmix.digits import readable
 from pclmix.evaluate import Evaluation
 from pclmix.files import atomic_path
 
@@ -44,7 +45,7 @@ def score_table(evaluation: Evaluation, names: Sequence[str]) -> str:
     """An HTML table of Dice and HD95 a class; `names` by label value."""
     rows = [(names[label], summary) for label, summary in evaluation.classes.items()] + [("mean", evaluation.mean)]
     lines = [
-        f"<tr><td>{html.escape(name)}</td><td>{s.dice:.3f}</td><td>{s.hd95:.1f}</td><td>{s.infinite}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td><td>{s.dice:.3f}</td><td>{readable(s.hd95, 1)}</td><td>{s.infinite}</td></tr>"
         for name, s in rows
     ]
     return "<table><tr><th>class</th><th>Dice</th><th>HD95, mm</th><th>infinite</th></tr>" + "".join(lines) + "</table>"

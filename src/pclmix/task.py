@@ -26,6 +26,7 @@ from pclmix.data.folder import (
 )
 from pclmix.data.kinds import KINDS
 from pclmix.data.plan import make_plan
+from pclmix.digits import readable
 from pclmix.errors import InputError
 from pclmix.files import atomic_path, claim_folder
 from pclmix.method.pclmix import PCLMix
@@ -161,7 +162,7 @@ def announce(task: Task, record: RunRecord, console: Console) -> None:
     console.print(
         f"{task.chosen.name}, preset {settings.preset}: {len(task.trained)} cases to train on, {besides}"
         f"{len(task.validated)} to validate on; crops of {plan.crop[0]} x {plan.crop[1]} pixels of "
-        f"{plan.spacing[0]:.2f} x {plan.spacing[1]:.2f} mm, batch {plan.batch}{shared}, "
+        f"{readable(plan.spacing[0], 2)} x {readable(plan.spacing[1], 2)} mm, batch {plan.batch}{shared}, "
         f"T = {record.steps} steps (repeat with --steps {record.steps}), seed {task.seed}",
         highlight=False,
     )

@@ -14,7 +14,16 @@ import torch
 from rich.console import Console
 from scipy import ndimage
 
-from pclmix.config import AugmentSettings, Plan, PlannerSettings, TrainSettings, make_settings
+from pclmix.config import (
+    AugmentSettings,
+    Plan,
+    PlannerSettings,
+    TrainSettings,
+    make_settings,
+    tree_from_toml,
+    tree_to_toml,
+)
+from pclmix.data import resample
 from pclmix.data.batches import BatchSource, prefetch
 from pclmix.data.cache import CachedCase, build_cache
 from pclmix.data.check import check_dataset, render, require_trainable, storage_warnings
@@ -152,6 +161,16 @@ def test_plan_of_anisotropic_pixels_and_no_foreground():
     assert plan.spacing == (0.5, 1.0) and plan.crop == (96, 96)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6])
+def test_a_plan_is_the_same_whatever_the_scale_of_its_images(unit):
+    """Pixels of 1.3 mm, of 1.3 micrometres and of 1.3 nanometres."""
+    sizes, extents = (5 * unit, 1.3 * unit, 1.3 * unit), ((66.6 * unit, 66.6 * unit),)
+    facts = CaseFacts("a", (9, 384, 384), sizes, (10, 10), extents, (2, 2), (0, 0), 0, 9, {})
+    plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu"))
+    assert plan.spacing == pytest.approx((1.3008 * unit, 1.3008 * unit), rel=1e-9) and plan.crop == (96, 96)
+    assert tree_from_toml(Plan, tree_to_toml(plan), "plan") == plan
+
+
 @pytest.mark.parametrize(("extent", "spacing"), [(40.0, 1.0), (100.0, 250 / 128), (180.0, 3.0)])
 def test_a_crop_shows_the_surroundings_but_no_more_than_the_slice(extent, spacing):
     facts = CaseFacts("a", (9, 384, 384), (5.0, 1.0, 1.0), (10, 10), ((extent, extent),), (2, 2), (0, 0), 0, 9, {})
@@ -193,6 +212,26 @@ def test_averaging_only_over_copies_as_they_were_trained_unless_told(overrides, 
     facts = CaseFacts("a", (9, 100, 100), (5.0, 1.0, 1.0), (10, 10), ((40.0, 40.0),), (1, 1), (0, 0), 0, 1, {})
     plan = make_plan(Fingerprint((facts,)), Named, make_settings("cpu", overrides))
     assert (plan.mirror, plan.turn) == (mirror, turn)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "message"),
+    [
+        ((0.0015, 0.0015), r"pixels of \(0.0015, 0.0015\) mm give slices of 0 x 0 pixels at the plan's \(2, 2\) mm"),
+        ((1.5, 0.01), "give slices of 22 x 0 pixels at the plan's"),
+        ((1500, 1500), "slices of 22500 x 15000 pixels at .*, 151 GiB; expected .* the 100 GiB of this machine"),
+    ],
+)
+def test_pixels_of_another_unit_are_one_line(tmp_path, monkeypatch, spacing, message):
+    monkeypatch.setattr(resample, "memory", lambda: 100 * 2**30)
+    nib.save(nib.Nifti1Image(np.zeros((30, 20, 4), np.float32), np.diag([*spacing, 9000, 1])), tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=f"^{tmp_path}/a.nii.gz: .*{message}") as error:
+        preprocess_image([read_image(tmp_path / "a.nii.gz")], a_plan(slice_axis="2"))
+    assert "\n" not in str(error.value)
+
+
+def test_this_machine_has_memory():
+    assert resample.memory() > 2**28
 
 
 def blob(shape, centre, spacing):

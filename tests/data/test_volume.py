@@ -47,6 +47,25 @@ def test_spacing_comes_from_pixdim_where_the_affine_lies(tmp_path):
     require_same_grid(read_image(path), read_label(right))
 
 
+@pytest.mark.parametrize(("code", "factor"), [(0, 1), (1, 1000), (2, 1), (3, 1e-3), (7, 1), (2 + 8, 1), (3 + 16, 1e-3)])
+def test_the_units_of_a_header_are_brought_to_mm_and_a_label_keeps_them(tmp_path, code, factor):
+    """ITK reads them so; a unit that is not said or unknown is mm, the higher bits are of time."""
+    image = nib.Nifti1Image(np.zeros((4, 5, 3), np.float32), np.diag([1.5, 1.5, 8, 1.0]) + np.eye(4, k=3) * 30)
+    image.header["xyzt_units"] = code
+    nib.save(image, tmp_path / "a.nii.gz")
+    volume = read_image(tmp_path / "a.nii.gz")
+    for geometry in (volume.geometry, read_geometry(tmp_path / "a.nii.gz")[1]):
+        assert geometry.spacing == pytest.approx((1.5 * factor, 1.5 * factor, 8 * factor))
+        np.testing.assert_allclose(geometry.origin, [30 * factor, 0, 0])
+    write_label(tmp_path / "b.nii.gz", np.zeros((4, 5, 3), np.uint8), volume)
+    header = nib.load(tmp_path / "b.nii.gz").header
+    assert header["xyzt_units"] == code and header.get_zooms() == (1.5, 1.5, 8)
+    np.testing.assert_array_equal(header.get_best_affine(), image.affine)
+    require_same_grid(volume, read_label(tmp_path / "b.nii.gz"))
+    write_label(tmp_path / "b.mha", np.zeros((4, 5, 3), np.uint8), volume)
+    require_same_grid(volume, read_label(tmp_path / "b.mha"))
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -121,6 +140,7 @@ def test_slice_axis_is_the_coarsest():
     shape = (9, 9, 9)
     assert slice_axis(shape, (1, 8, 1)) == 1 and slice_axis(shape, (1, 1, 1)) == 2
     assert slice_axis(shape, (8, 1, 1), "2") == 2
+    assert slice_axis(shape, (2e-5, 1e-5, 1e-5)) == 0 and slice_axis(shape, (1.000001, 1, 1)) == 2
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 1)])

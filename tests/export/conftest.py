@@ -44,7 +44,8 @@ def model(plan, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """A folder of cases of two channels: coarser and finer than the plan, of another slice axis, of a single slice.
+    """A folder of cases of two channels: coarser and finer than the plan, of another slice axis, of a single slice,
+    with a header in micrometres.
 
     As in ACDC the sform has unit scale; pixdim alone is right.
     """
@@ -55,6 +56,7 @@ def images(tmp_path_factory):
         "fine": ((41, 30, 3), (0.7, 1.0, 6.0)),
         "across": ((3, 22, 25), (7.0, 1.4, 1.1)),
         "single": ((24, 21, 1), (1.5, 1.2, 1.0)),
+        "micron": ((23, 20, 2), (1900.0, 900.0, 7000.0)),
     }
     for name, (shape, spacing) in cases.items():
         for channel in range(2):
@@ -63,6 +65,7 @@ def images(tmp_path_factory):
             image = nib.Nifti1Image((60 * smooth).astype(np.int16), None)
             image.header.set_zooms(spacing)
             image.set_sform(np.eye(4), 1)
+            image.header.set_xyzt_units("micron" if name == "micron" else "unknown")
             nib.save(image, folder / f"{name}_{channel:04d}.nii.gz")
     return folder
 

@@ -29,3 +29,9 @@ def test_the_summary_starts_with_what_should_be_looked_at_first(tmp_path):
     rows = list(csv.DictReader((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["case"] for row in rows] == ["y", "z", "x"]
     assert rows[0] == {"case": "y", "class": "a", "volume_ml": "1.23", "expected_dice": "0.300", "calibrated": "yes"}
+
+
+def test_volumes_of_cells_are_not_rounded_away(tmp_path):
+    write_summary(tmp_path / "summary.csv", [CaseFacts("x", {"a": 4.1887e-9, "b": 0.0}, {"a": 0.9, "b": 0.9})], True)
+    rows = list(csv.DictReader((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["volume_ml"] for row in rows] == ["4.19e-09", "0.00"]

@@ -1,4 +1,4 @@
-"""How slices lie in the patient, and turning those of an image to lie as the ones that were trained on.
+"""How slices lie in the patient, and turning those of an image to lie as the ones that were trained on, or upright.
 
 A network that was not trained on mirrored slices knows its structures as the training files store them, so an image
 whose file stores its axes in another order, or from the other end, has to be turned first.
@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
 from pclmix.data.grid import Geometry, Volume
@@ -65,6 +66,20 @@ def by_header(own: Directions, trained: Directions) -> Orientation | None:
         if min(abs(rows), abs(columns)) >= ALIKE:
             return Orientation(swapped, (bool(rows < 0), bool(columns < 0)))
     return None
+
+
+def upright(geometry: Geometry, axis: int) -> Orientation:
+    """What makes slices across an array axis upright pictures.
+
+    Upright is what radiologists and cameras agree on: the head, else the front, at the top, and the patient's right,
+    else the front, at the left. A picture without geometry comes out as it is stored.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = geometry.direction
+    axes = np.delete(io_orientation(affine), axis, axis=0)  # a line an axis: the world axis, 1 or -1 along it
+    swap = bool(axes[0, 0] < axes[1, 0])
+    rows, columns = axes[::-1] if swap else axes
+    return Orientation(swap, (bool(rows[1] > 0), bool(columns[1] > 0)))
 
 
 def laid(slices: NDArray[Any], orientation: Orientation) -> NDArray[Any]:

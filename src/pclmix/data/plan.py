@@ -9,6 +9,7 @@ from pclmix.config import Plan, Settings
 from pclmix.data.fingerprint import Fingerprint, intensity_rules
 from pclmix.data.folder import Dataset
 from pclmix.data.orientation import common
+from pclmix.digits import significant
 
 FIELD_OF_VIEW = 2.5
 """The field of view is this many times the extent of the annotated foreground: surroundings tell a structure from what
@@ -56,7 +57,7 @@ def make_plan(prints: Fingerprint, dataset: Dataset, settings: Settings) -> Plan
     return Plan(
         channels=dataset.channels,
         classes=dataset.classes,
-        spacing=(round(spacing[0], 4), round(spacing[1], 4)),
+        spacing=(significant(spacing[0]), significant(spacing[1])),
         crop=(crop[0], crop[1]),
         batch=budget.batch,
         depth=depth,

@@ -4,6 +4,7 @@ Both directions align the outer edges of the pixel grids (pixel i covers [i, i+1
 geometry of `preprocess_image` exactly.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pclmix.config import Plan
+from pclmix.data.grid import numbers
 from pclmix.data.volume import Volume, in_plane, slice_axis, to_slices
+from pclmix.errors import InputError
 from pclmix.labels import IGNORE
+
+BYTES_IN_NETWORK = 400
+"""Of each pixel of a slice while the network is at it, as measured of `acdc-scribble`."""
 
 
 def plan_axis(volume: Volume, plan: Plan) -> int:
@@ -29,8 +35,12 @@ def resampled_size(shape: tuple[int, int], spacing: tuple[float, float], plan: P
 
 
 def preprocess_image(images: Sequence[Volume], plan: Plan) -> NDArray[np.float32]:
-    """Channels of a case, one volume each, as normalised slices (S, C, H, W) at the plan's spacing; linear."""
+    """Channels of a case, one volume each, as normalised slices (S, C, H, W) at the plan's spacing; linear.
+
+    Raises `InputError` where there would be no pixel along an axis, or more than memory holds.
+    """
     axis = plan_axis(images[0], plan)
+    _require_fit(images[0], axis, plan)
     spacing = in_plane(images[0].geometry.spacing, axis)
     channels = []
     for index, volume in enumerate(images):
@@ -42,6 +52,11 @@ def preprocess_image(images: Sequence[Volume], plan: Plan) -> NDArray[np.float32
         # Antialiasing only acts where the grid gets coarser; it keeps thin structures from being skipped.
         stack = functional.interpolate(stack, size, mode="bilinear", align_corners=False, antialias=True)
     return stack.numpy()
+
+
+def memory() -> float:
+    """Bytes of this machine's memory; infinite where the system does not say."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else float("inf")
 
 
 def preprocess_label(volume: Volume, plan: Plan) -> NDArray[np.uint8]:
@@ -68,6 +83,24 @@ def restore(probabilities: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor
     if tuple(probabilities.shape[2:]) == tuple(shape):
         return probabilities
     return functional.interpolate(probabilities, shape, mode="bilinear", align_corners=False)
+
+
+def _require_fit(image: Volume, axis: int, plan: Plan) -> None:
+    """Refuse an image whose pixels are so far from the plan's that there is nothing to see, or far too much."""
+    spacing = in_plane(image.geometry.spacing, axis)
+    count, *sides = to_slices(image.array, axis).shape
+    rows, columns = (round(n * s / target) for n, s, target in zip(sides, spacing, plan.spacing, strict=True))
+    found = (
+        f"{image.path}: pixels of {numbers(spacing)} mm give slices of {rows} x {columns} pixels "
+        f"at the plan's {numbers(plan.spacing)} mm"
+    )
+    if min(rows, columns) < 1:
+        raise InputError(f"{found}, expected at least one; is the unit of its spacing right?")
+    values = len(plan.channels) + len(plan.classes)
+    needed = rows * columns * (count * values * np.float32().nbytes + BYTES_IN_NETWORK)
+    if needed > memory():
+        told = f"{needed / 2**30:.0f} GiB; expected no more than the {memory() / 2**30:.0f} GiB of this machine"
+        raise InputError(f"{found}, {told}; is the unit of its spacing right?")
 
 
 def _normalised(array: NDArray[Any], plan: Plan, channel: int) -> NDArray[np.float32]:

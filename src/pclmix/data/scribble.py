@@ -28,6 +28,7 @@ from pclmix.data.volume import (
     to_slices,
     write_label,
 )
+from pclmix.digits import readable
 from pclmix.errors import InputError
 from pclmix.evaluate import by_case, case_id
 from pclmix.files import claim_folder
@@ -152,12 +153,12 @@ def render(report: ScribbleReport) -> Group:
                 str(int(counts.shown[label])),
                 str(int(counts.missing[label])),
                 f"{pixels / counts.voxels:.3%}",
-                f"{counts.length[label] / drawn:.1f}" if drawn else "-",
+                readable(counts.length[label] / drawn, 1) if drawn else "-",
                 f"{counts.agreeing[label] / pixels:.2%}" if pixels else "-",
             ]
             if report.real:
                 apart = report.distances[label] if counts is report.drawn else ()
-                row = [who, *row, f"{np.mean(apart):.1f}" if apart else ""]
+                row = [who, *row, readable(float(np.mean(apart)), 1) if apart else ""]
             table.add_row(name, *row)
     note = (
         "slices: that show the class; undrawn: of them without a stroke of it; pixels: drawn, share of all; "

@@ -17,10 +17,14 @@ from pclmix.data.formats.registry import BY_SUFFIX, format_of, stem, suffix_of
 from pclmix.data.grid import Geometry, Volume
 from pclmix.data.grid import difference as difference
 from pclmix.data.grid import require_same_grid as require_same_grid
+from pclmix.digits import significant
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
 
 ODD_LABELS = "label values that are no small integers, expected one integer a voxel"
+FEW = 30
+"""Most values of a label: what has more is an image, or a label blurred by a format that loses."""
+
 COLOURS_NAMED = 5
 """Most colours that a message names."""
 
@@ -106,6 +110,15 @@ def read_label(path: Path) -> Volume:
     return replace(volume, array=array.astype(np.int16))
 
 
+def few_values(path: Path) -> list[int] | None:
+    """The values of a file that may be a label, small integers and few of them; None of any other, readable or not."""
+    try:
+        values = np.unique(read_label(path).array)
+    except InputError:
+        return None
+    return values.tolist() if len(values) <= FEW else None
+
+
 def read_geometry(path: Path) -> tuple[tuple[int, ...], Geometry]:
     """Shape and repaired geometry of a NIfTI file, from the header alone."""
     from pclmix.data.formats.nifti import shape_and_geometry
@@ -148,7 +161,7 @@ def slice_axis(shape: tuple[int, ...], spacing: tuple[float, float, float], choi
     one chosen."""
     if choice != "auto":
         return int(choice)
-    return max(range(3), key=lambda axis: (shape[axis] == 1, round(spacing[axis], 4), axis))
+    return max(range(3), key=lambda axis: (shape[axis] == 1, significant(spacing[axis]), axis))
 
 
 def to_slices(array: NDArray[Any], axis: int) -> NDArray[Any]:

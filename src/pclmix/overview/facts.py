@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pclmix.config import Plan
+from pclmix.digits import readable
 from pclmix.files import atomic_path
 
 SUMMARY_NAME = "summary.csv"
@@ -51,6 +52,5 @@ def write_summary(path: Path, cases: Sequence[CaseFacts], calibrated: bool) -> N
         writer.writerow(["case", "class", "volume_ml", "expected_dice", "calibrated"])
         for facts in by_doubt(cases):
             for name, volume in facts.volumes.items():
-                writer.writerow(
-                    [facts.case, name, f"{volume:.2f}", f"{facts.expected[name]:.3f}", "yes" if calibrated else "no"]
-                )
+                expected = f"{facts.expected[name]:.3f}"
+                writer.writerow([facts.case, name, readable(volume, 2), expected, "yes" if calibrated else "no"])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pclmix.config import Plan
+from pclmix.digits import readable
 from pclmix.labels import colour
 from pclmix.overview.cardiac import CARDIAC_NAME, DENSITY, Heart, hearts, write_hearts
 from pclmix.overview.facts import SUMMARY_NAME, CaseFacts, by_doubt, write_summary
@@ -64,7 +65,7 @@ def _case_table(cases: Sequence[CaseFacts], plan: Plan) -> str:
     rows = []
     for facts in by_doubt(cases):
         picture = f'<img src="{html.escape(f"{PICTURES}/{facts.case}.png")}" alt="" loading="lazy">'
-        figures = [f"{facts.volumes[name]:.1f}" for name in names]
+        figures = [readable(facts.volumes[name], 1) for name in names]
         figures += [f"{facts.expected[name]:.2f}" for name in names]
         rows.append([html.escape(facts.case), picture, *figures, f"{facts.mean_expected:.2f}"])
     return "<h2>Cases</h2>\n" + _table(head, rows)

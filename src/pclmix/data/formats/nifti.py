@@ -1,8 +1,8 @@
 """NIfTI, by nibabel, with the geometry repaired.
 
 The true spacing is pixdim (`header.get_zooms()`), never the length of the affine's columns: all ACDC images carry an
-affine of unit scale. The affine gives the directions and the origin only. A label goes out with its image's own
-header, both forms and their codes.
+affine of unit scale. The affine gives the directions and the origin only. Both are in the header's unit of length, and
+brought to mm. A label goes out with its image's own header: both forms, their codes and that unit.
 """
 
 import warnings
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from pclmix.data.formats.reading import no_volume, reading, short
 from pclmix.data.grid import LPS, Geometry, Volume, lps_affine, numbers
 from pclmix.errors import InputError
+
+MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 1e-3}
+"""Of the header's codes of length: metre, mm and micrometre. Any other says nothing, which is taken for mm."""
 
 
 def read(path: Path, *, label: bool) -> Volume:
@@ -91,8 +94,10 @@ def _geometry(file: Any, path: Path) -> Geometry:
     zooms = tuple(float(z) for z in file.header.get_zooms()[:3])
     zooms = (*zooms, *(1.0,) * (3 - len(zooms)))
     if not all(np.isfinite(z) and z > 0 for z in zooms):
-        raise InputError(f"{path}: voxel size {numbers(zooms)}, expected positive mm (pixdim)")
+        raise InputError(f"{path}: voxel size {numbers(zooms)}, expected positive numbers (pixdim)")
+    unit = MILLIMETRES.get(int(file.header["xyzt_units"]) % 8, 1.0)
     columns = np.asarray(file.affine, dtype=np.float64)[:3, :3]
     lengths = np.linalg.norm(columns, axis=0)
     direction = columns / lengths if (lengths > 0).all() else np.eye(3)
-    return Geometry((zooms[0], zooms[1], zooms[2]), direction, np.asarray(file.affine, dtype=np.float64)[:3, 3])
+    spacing = (zooms[0] * unit, zooms[1] * unit, zooms[2] * unit)
+    return Geometry(spacing, direction, np.asarray(file.affine, dtype=np.float64)[:3, 3] * unit)

@@ -48,11 +48,17 @@ def channels(path: Path) -> int:
 
 def write(path: Path, array: NDArray[Any], like: Volume, classes: Mapping[str, int]) -> None:
     """Write a label of one slice as a grey PNG, the value of a pixel its class."""
-    flat = np.squeeze(array, axis=next((axis for axis in (2, 1, 0) if array.shape[axis] == 1), ()))
-    if flat.ndim != 2:
-        raise InputError(f"{like.path}: {array.shape} voxels are no PNG, expected one slice (or --format tif)")
+    flat = np.squeeze(array, axis=flat_axis(array.shape, like.path))
     flat = flat.astype(np.uint16) if flat.dtype == np.int16 else flat
     Image.fromarray(np.ascontiguousarray(flat.T)).save(path)
+
+
+def flat_axis(shape: tuple[int, ...], path: Path) -> int:
+    """The axis along which there is one slice, the last of several. Raises `InputError` for a volume."""
+    for axis in (2, 1, 0):
+        if shape[axis] == 1:
+            return axis
+    raise InputError(f"{path}: {shape} voxels are no PNG, expected one slice (or --format tif)")
 
 
 def _is_plain(mode: str) -> bool:

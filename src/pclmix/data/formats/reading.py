@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pclmix.errors import InputError
+from pclmix.errors import InputError, SeveralVolumesError
 
 
 @contextmanager
@@ -33,9 +33,9 @@ def short(error: BaseException) -> str:
     return (lines or [type(error).__name__])[-1][:120]
 
 
-def no_volume(path: Path, shape: tuple[int, ...]) -> InputError:
+def no_volume(path: Path, shape: tuple[int, ...]) -> SeveralVolumesError:
     """The error for an array that is not 3-D, with what is to become of a fourth axis."""
-    return InputError(
+    return SeveralVolumesError(
         f"{path}: {len(shape)}-D, shape {shape}, expected a 3-D volume: one file a frame, PATIENT_frame01, "
         "PATIENT_frame02, ..., or one a channel, CASE_0000, CASE_0001, ... (docs/own-data.md splits one)"
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pclmix.data.formats.reading import reading, without_alpha
 from pclmix.data.grid import Volume, unplaced
-from pclmix.errors import InputError
+from pclmix.errors import InputError, SeveralVolumesError
 
 SLICES = "ZIQT"
 """tifffile's letters of an axis that pages lie along: slices, pages of unknown meaning, and frames, as ImageJ calls the
@@ -78,8 +78,11 @@ def _axes(file: tifffile.TiffFile, path: Path) -> tuple[str, Any]:
         raise InputError(f"{path}: pages of {len(file.series)} kinds or sizes, expected slices of one size")
     series = file.series[0]
     axes = "".join(axis for axis, n in zip(series.axes, series.shape, strict=True) if n > 1 or axis in "XYS")
-    if sum(axis in SLICES for axis in axes) > 1 or set(axes) - set(SLICES + "XYS"):
-        raise InputError(f"{path}: axes {series.axes} of {series.shape}, expected slices of grey or RGB (ZYX or ZYXS)")
+    told = f"{path}: axes {series.axes} of {series.shape}, expected slices of grey or RGB (ZYX or ZYXS)"
+    if set(axes) - set(SLICES + "XYS"):
+        raise InputError(told)
+    if sum(axis in SLICES for axis in axes) > 1:
+        raise SeveralVolumesError(told)
     return axes, series
 
 

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
 from pclmix.data.grid import Volume
 from pclmix.data.importers.meanings import Meanings
-from pclmix.data.orientation import Orientation, laid
+from pclmix.data.orientation import Orientation, laid, upright
 from pclmix.data.volume import in_plane, slice_axis, to_slices
 from pclmix.labels import BACKGROUND_STROKE, IGNORE, colour
 from pclmix.pictures import overlay
@@ -63,13 +62,13 @@ def slices_of(case: str, channels: Sequence[Volume], label: Volume) -> list[Show
     if not len(painted):
         painted = np.array([len(values) // 2])
     height, width = in_plane(geometry.spacing, axis)
-    turned = _turned(geometry.direction, axis)
+    turned = upright(geometry, axis)
     shown = []
     for index in sorted({int(painted[round(place * (len(painted) - 1))]) for place in PLACES}):
         grey = np.mean([to_slices(channel.array, axis)[index] for channel in channels], axis=0)
         title = f"{case}\nslice {index + 1} of {len(values)}"
         aspect = width / height if turned.swapped else height / width
-        shown.append(Shown(title, _upright(grey, turned), _upright(values[index], turned), aspect))
+        shown.append(Shown(title, _laid(grey, turned), _laid(values[index], turned), aspect))
     return shown
 
 
@@ -112,21 +111,7 @@ def _colours(meanings: Meanings, values: Sequence[int]) -> tuple[dict[int, int],
     return table, legend
 
 
-def _turned(direction: NDArray[np.float64], axis: int) -> Orientation:
-    """What makes the picture of a slice upright.
-
-    Upright is what radiologists and cameras agree on: the head, else the front, at the top, and the patient's right,
-    else the front, at the left. A picture without geometry comes out as it is stored.
-    """
-    affine = np.eye(4)
-    affine[:3, :3] = direction
-    axes = np.delete(io_orientation(affine), axis, axis=0)  # a line an axis: the world axis, 1 or -1 along it
-    swap = bool(axes[0, 0] < axes[1, 0])
-    rows, columns = axes[::-1] if swap else axes
-    return Orientation(swap, (bool(rows[1] > 0), bool(columns[1] > 0)))
-
-
-def _upright(array: NDArray[Any], turned: Orientation) -> NDArray[Any]:
+def _laid(array: NDArray[Any], turned: Orientation) -> NDArray[Any]:
     return laid(array[None], turned)[0].copy()
 
 

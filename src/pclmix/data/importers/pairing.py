@@ -10,7 +10,11 @@ from pclmix.data.importers.builder import files_below
 from pclmix.data.volume import by_channel, count_channels
 from pclmix.errors import InputError
 
-ENDINGS = r"[-_. ](label|labels|seg|segmentation|scribble|scribbles|mask|annotation|annotations|image|img)"
+LABEL_NAMES = "label|labels|seg|segmentation|scribble|scribbles|mask|annotation|annotations|gt|manual"
+LABEL_ENDING = re.compile(f"[-_. ]({LABEL_NAMES})$", re.IGNORECASE)
+"""By which a label file is known."""
+
+ENDINGS = f"[-_. ]({LABEL_NAMES}|image|img)"
 
 
 def _channel_aside(name: str) -> str:

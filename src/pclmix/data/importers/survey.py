@@ -11,11 +11,8 @@ from pclmix.data.importers.contact_sheet import Shown, chosen_cases, slices_of
 from pclmix.data.importers.meanings import Meanings
 from pclmix.data.importers.pairing import Pair, Pairing
 from pclmix.data.importers.segments import by_name
-from pclmix.data.volume import read_channels, read_label
+from pclmix.data.volume import FEW, few_values, read_channels, read_label
 from pclmix.errors import InputError
-
-MANY = 30
-"""More values without a meaning than that are no labels, but an image, or labels blurred by a format that loses."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def _survey_label(
     label = onto_grid(survey.grids[pair.case], by_name(label, survey.named))
     values, sizes = np.unique(label.array, return_counts=True)
     strange = [value for value in values.tolist() if told.of(value) is None]
-    if len(strange) > MANY:
+    if len(strange) > FEW:
         raise InputError(_swapped(pair.images[0], path) or _no_labels(path, strange))
     survey.counts[pair.case] = dict(zip(values.tolist(), sizes.tolist(), strict=True))
     if shown:
@@ -121,14 +118,11 @@ def _learn_names(named: dict[str, int], label: Volume) -> None:
 
 def _swapped(image: Path, label: Path) -> str | None:
     """The line to say where the image holds few values as a label would, else None."""
-    try:
-        values = np.unique(read_label(image).array)
-    except InputError:
-        return None
-    if len(values) > MANY:
+    values = few_values(image)
+    if values is None:
         return None
     return (
-        f"{label}: looks like an image, and {image} like a label (values {_some(values.tolist())}); "
+        f"{label}: looks like an image, and {image} like a label (values {_some(values)}); "
         "expected the folder of images first and then that of labels"
     )
 

@@ -20,6 +20,9 @@ from torch.nn import functional
 PIXELS_AT_ONCE = 2**20
 """Most pixels of a batch of slices."""
 
+MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 1e-3}
+"""Of a NIfTI header's codes of length, metre, mm and micrometre; mm where it says none."""
+
 
 def find_cases(folder: str | Path, channels: int) -> list[dict[str, Any]]:
     """The cases of a folder: {"case": name, "image": files, a channel each}, sorted by name.
@@ -76,10 +79,11 @@ class ImageToSlices(Transform):
             raise ValueError(f"{data['files'][0]}: voxels are NaN or infinite, expected finite intensities")
         image = image.reshape(*image.shape, *(1,) * (4 - image.ndim))  # a single slice may be a 2-D file
         # pixdim as the file has it: MONAI reads the spacing from the affine, which is wrong in some public data.
-        zooms = nibabel.load(data["files"][0]).header.get_zooms()[:3]
-        spacing = [float(zoom) for zoom in zooms] + [1.0] * (3 - len(zooms))
+        header = nibabel.load(data["files"][0]).header
+        zooms, unit = header.get_zooms()[:3], MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+        spacing = [float(zoom) * unit for zoom in zooms] + [unit] * (3 - len(zooms))
         shape = image.shape[1:]
-        axis = max(range(3), key=lambda i: (shape[i] == 1, round(spacing[i], 4), i))
+        axis = max(range(3), key=lambda i: (shape[i] == 1, float(f"{spacing[i]:.5g}"), i))
         axis = axis if self.slice_axis == "auto" else int(self.slice_axis)
         channels = [np.moveaxis(self._normalised(channel, index), axis, 0) for index, channel in enumerate(image)]
         slices = torch.from_numpy(np.ascontiguousarray(np.stack(channels, axis=1)))
