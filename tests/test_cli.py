@@ -117,6 +117,18 @@ def test_from_scribbles_to_scores(phantom, tmp_path):
     assert "\x1b" not in result.stdout + result.stderr
 
 
+def test_evaluate_replaces_no_file_unless_told_to(phantom, tmp_path):
+    truth, scores, table = phantom / "labelsTr_dense", tmp_path / "s.json", tmp_path / "s.csv"
+    evaluate = ("evaluate", truth, truth, "--json", scores, "--csv", table)
+    table.write_text("mine")
+    assert "s.csv: the file exists, expected a new name (or --overwrite)" in refused(*evaluate)
+    assert table.read_text() == "mine" and not scores.exists()
+    for _ in range(2):
+        assert invoke(*evaluate, "--overwrite").exit_code == 0
+    assert json.loads(scores.read_text())["mean"]["dice"] == 1 and table.read_text().startswith("case,label")
+    assert "--json and --csv: found one file" in refused("evaluate", truth, truth, "--json", "a", "--csv", "a")
+
+
 def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -43,6 +43,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def claim_file(path: Path, *, overwrite: bool = False) -> Path:
+    """Refuse `path` as an output file if it exists, unless told to overwrite it; makes and changes nothing.
+
+    For the beginning of a command, so that nobody waits for what cannot be written. Raises `InputError`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: found a folder, expected a file for the output")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: the file exists, expected a new name (or --overwrite)")
+    return path
+
+
 def claim_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Path:
     """Make `path` an output folder; refuse a non-empty one unless told to overwrite or resume it.
 
