@@ -129,6 +129,16 @@ def test_evaluate_replaces_no_file_unless_told_to(phantom, tmp_path):
     assert "--json and --csv: found one file" in refused("evaluate", truth, truth, "--json", "a", "--csv", "a")
 
 
+def test_evaluate_warns_of_a_class_that_no_truth_holds(phantom, tmp_path):
+    dense = nib.load(next((phantom / "labelsTr_dense").iterdir()))
+    for folder, value in (("ours", 7), ("theirs", 3)):
+        (tmp_path / folder).mkdir()
+        array = np.full(dense.shape, value, np.uint8)
+        nib.save(nib.Nifti1Image(array, dense.affine, dense.header), tmp_path / folder / "a.nii.gz")
+    result = invoke("evaluate", tmp_path / "ours", tmp_path / "theirs")
+    assert result.exit_code == 0 and result.stderr.startswith(f"warning: {tmp_path / 'ours' / 'a.nii.gz'}: label 7")
+
+
 def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

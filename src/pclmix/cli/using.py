@@ -111,7 +111,7 @@ def evaluate(
     for path in (json_file, csv_file):
         if path:
             claim_file(path, overwrite=overwrite)
-    evaluation = evaluate_folders(predictions, truth)
+    evaluation = evaluate_folders(predictions, truth, warn)
     if json_file:
         write_json(evaluation, json_file)
     if csv_file:
