@@ -59,11 +59,12 @@ def test_a_folder_in_use_is_refused_unless_told_otherwise(tmp_path):
     assert claim_folder(folder) == folder and folder.is_dir()
     assert claim_folder(folder) == folder, "an empty one is fine"
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match=r"not empty, expected an empty one \(or --overwrite\)"):
         claim_folder(folder)
-    for permission in ({"overwrite": True}, {"resume": True}):
-        claim_folder(folder, **permission)
-        assert (folder / "precious.txt").read_text() == "mine"
+    with pytest.raises(InputError, match=r"not empty, expected an empty one \(or --resume\)"):
+        claim_folder(folder, option="--resume")
+    claim_folder(folder, overwrite=True)
+    assert (folder / "precious.txt").read_text() == "mine"
 
 
 def test_a_file_that_exists_is_refused_unless_told_otherwise(tmp_path):

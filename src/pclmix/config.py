@@ -6,7 +6,7 @@ network expects of an image; the planner derives it from the data set and it is 
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -317,17 +317,31 @@ class Plan(Tree):
         return tuple(sorted(self.classes, key=self.classes.__getitem__))
 
 
+EXPECTED_SETTING = "expected section.name=value, for example optimizer.rate=0.01"
+
+
 def make_settings(preset: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """The preset's settings with `section.key=value` overrides. Raises `InputError` for an unknown name or value."""
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: unknown preset, expected one of {', '.join(PRESETS)}")
-    tree = {section: dict(values) for section, values in PRESETS[preset].items()}
+    """The preset's settings with overrides in words, `section.name=value`; raises as `settings_with` does."""
+    values = {}
     for text in overrides:
         key, separator, value = text.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not separator or not dot:
-            raise InputError(f"--set {text}: expected section.name=value, for example optimizer.rate=0.01")
-        tree.setdefault(section, {})[name] = _parse_value(value.strip())
+        if not separator:
+            raise InputError(f"setting {text}: {EXPECTED_SETTING}")
+        values[key.strip()] = _parse_value(value.strip())
+    return settings_with(preset, values)
+
+
+def settings_with(preset: str, overrides: Mapping[str, Any]) -> Settings:
+    """The preset's settings with the values that `section.name` is given. Raises `InputError` for an unknown name or
+    value."""
+    if preset not in PRESETS:
+        raise InputError(f"preset {preset}: unknown preset, expected one of {', '.join(PRESETS)}")
+    tree = {section: dict(values) for section, values in PRESETS[preset].items()}
+    for key, value in overrides.items():
+        section, dot, name = key.partition(".")
+        if not dot:
+            raise InputError(f"setting {key}: {EXPECTED_SETTING}")
+        tree.setdefault(section, {})[name] = value
     return validated(Settings, {"preset": preset, **tree}, "settings")
 
 

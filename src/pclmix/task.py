@@ -102,7 +102,7 @@ def prepare(
     dataset = read_dataset(Path(dataset_folder))
     for line in require_trainable(dataset):
         console.print(f"warning: {line}", highlight=False)
-    run = claim_folder(run, overwrite=overwrite, resume=resume)
+    run = claim_folder(run, overwrite=overwrite or resume)
     record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
     val_ids = _val_ids(val_cases, dataset)
     train_ids = None if train_cases is None else case_ids(train_cases, dataset, "cases to train on")

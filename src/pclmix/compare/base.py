@@ -58,7 +58,7 @@ class Method(ABC):
     def own(cls, settings: Settings) -> Tree:
         """The method's own table of the run's settings. Raises `InputError` for an unknown name or value."""
         values = METHOD_PRESETS.get((settings.preset, cls.name), {}) | settings.method
-        return validated(cls.OwnSettings, values, f"settings of --method {cls.name}")
+        return validated(cls.OwnSettings, values, f"settings of method {cls.name}")
 
     @classmethod
     def configured(cls, settings: Settings) -> Settings:
