@@ -32,6 +32,11 @@ def start(phantom, run, held_out, *more):
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def on_with(run):
+    """The option that goes on with a run, or with nothing where it was killed before it had begun."""
+    return "--resume" if (run / "run.toml").exists() else "--overwrite"
+
+
 def finish(process):
     assert process.wait(timeout=300) == 0, process.stderr.read()
 
@@ -47,7 +52,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(phantom, tmp_pa
     moments = random.Random(int(os.environ.get("PCLMIX_KILL_SEED", "0")))
     kills = 0
     while kills < KILLS:
-        process = start(phantom, killed, held_out, "--resume")
+        process = start(phantom, killed, held_out, on_with(killed))
         # The clock starts with the work: a kill falls into steps, checkpoints and validations, not into imports.
         process.stderr.readline()
         time.sleep(moments.uniform(0.0, 0.9 * seconds / KILLS))
@@ -55,7 +60,7 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_weights(phantom, tmp_pa
         kills += process.wait() == -9
         if (killed / "model.safetensors").exists():
             break  # the work was done before enough kills fell
-    finish(start(phantom, killed, held_out, "--resume"))
+    finish(start(phantom, killed, held_out, on_with(killed)))
     assert kills == KILLS
     for name in ("model.safetensors", "model_last.safetensors"):
         first, second = load_file(whole / name), load_file(killed / name)

@@ -91,17 +91,19 @@ def _trained(
         thin_dataset(dataset, order.train_cases, thinned, kind, order.value, order.seed, axis)
         source = read_dataset(thinned)
     run = folder / "run"
+    begun = (run / "run.toml").exists()
     trained = train(
         source.root,
         run,
         settings=order.settings,
         method=order.method,
         steps=order.steps,
-        minutes=None if (run / "run.toml").exists() else order.minutes,
+        minutes=None if begun else order.minutes,
         val_cases=(),
         train_cases=order.train_cases,
         seed=order.seed,
-        resume=True,
+        resume=begun,
+        overwrite=not begun,  # what a process left that was killed before it had begun
     )
     images = [image for case in tested for image in case.images]
     scores = {}
