@@ -3,7 +3,7 @@
 from experiment.conftest import Experiment
 
 from pclmix.config import Plan
-from pclmix.experiment.job import PLAIN, run_job
+from pclmix.experiment.job import PLAIN_OPTIONS, run_job
 from pclmix.experiment.plan import place_orders, plan_experiment
 from pclmix.network.copies import passes
 
@@ -21,7 +21,7 @@ def test_plain_predictions_are_neither_averaged_nor_post_processed():
         largest_component=((1,),),
     )
     assert passes(plan.mirror, plan.turn) == 6
-    plain = PLAIN.applied(plan)
+    plain = PLAIN_OPTIONS.applied(plan)
     assert passes(plain.mirror, plain.turn) == 1 and plain.largest_component == ()
 
 

@@ -33,7 +33,7 @@ from pclmix.interrupt import Interrupted
 from pclmix.labels import IGNORE
 from pclmix.train import CHECKPOINT_NAME, train
 
-PLAIN = PredictOptions(mirror=False, turn=0, largest_component=False, page=False)
+PLAIN_OPTIONS = PredictOptions(mirror=False, turn=0, largest_component=False, page=False)
 """The network's word and nothing else: no averaging over copies, no post-processing."""
 
 
@@ -107,7 +107,7 @@ def _trained(
     )
     images = [image for case in tested for image in case.images]
     scores = {}
-    for name, options in (("default", PredictOptions(page=False)), ("plain", PLAIN)):
+    for name, options in (("default", PredictOptions(page=False)), ("plain", PLAIN_OPTIONS)):
         predictions = folder / ("predictions" if name == "default" else "predictions_plain")
         for _ in predict_files(run, images, predictions, options, overwrite=True):
             pass
