@@ -22,7 +22,7 @@ format: $(STAMP)
 	$(BIN)/ruff format src tests benchmarks scripts examples
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks --json bench.json
+	$(BIN)/python -m benchmarks --json bench.json --overwrite
 
 docs: $(STAMP)
 	$(BIN)/python -m typer pclmix.cli utils docs --name pclmix --output docs/cli.md

@@ -17,7 +17,9 @@ from rich.table import Table
 
 from benchmarks.timing import Row
 from pclmix.config import make_settings
+from pclmix.errors import InputError
 from pclmix.experiment.provenance import cpu_name
+from pclmix.files import atomic_path, claim_file
 from pclmix.session import precision
 
 NAMES = (
@@ -46,9 +48,15 @@ def main() -> None:
         "--quick", action="store_true", help="tiny sizes, to see that it works; the figures mean nothing"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(NAMES)):
         parser.error(f"{unknown[0]}: no such benchmark, expected some of {', '.join(NAMES)}")
+    if arguments.json:
+        try:
+            claim_file(arguments.json, overwrite=arguments.overwrite)
+        except InputError as error:
+            parser.error(str(error))
     console = Console(width=None if sys.stdout.isatty() else 200)
     about = machine()
     rows: list[Row] = []
@@ -69,7 +77,8 @@ def main() -> None:
     console.print(", ".join(f"{key} {value}" for key, value in about.items()), markup=False)
     if arguments.json:
         record = {"machine": about, "quick": arguments.quick, "rows": [to_json(row) for row in rows], "failed": failed}
-        arguments.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        with atomic_path(arguments.json) as temporary:
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
     sys.exit(1 if failed else 0)
 
 

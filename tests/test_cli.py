@@ -117,6 +117,28 @@ def test_from_scribbles_to_scores(phantom, tmp_path):
     assert "\x1b" not in result.stdout + result.stderr
 
 
+def test_evaluate_replaces_no_file_unless_told_to(phantom, tmp_path):
+    truth, scores, table = phantom / "labelsTr_dense", tmp_path / "s.json", tmp_path / "s.csv"
+    evaluate = ("evaluate", truth, truth, "--json", scores, "--csv", table)
+    table.write_text("mine")
+    assert "s.csv: the file exists, expected a new name (or --overwrite)" in refused(*evaluate)
+    assert table.read_text() == "mine" and not scores.exists()
+    for _ in range(2):
+        assert invoke(*evaluate, "--overwrite").exit_code == 0
+    assert json.loads(scores.read_text())["mean"]["dice"] == 1 and table.read_text().startswith("case,label")
+    assert "--json and --csv: found one file" in refused("evaluate", truth, truth, "--json", "a", "--csv", "a")
+
+
+def test_evaluate_warns_of_a_class_that_no_truth_holds(phantom, tmp_path):
+    dense = nib.load(next((phantom / "labelsTr_dense").iterdir()))
+    for folder, value in (("ours", 7), ("theirs", 3)):
+        (tmp_path / folder).mkdir()
+        array = np.full(dense.shape, value, np.uint8)
+        nib.save(nib.Nifti1Image(array, dense.affine, dense.header), tmp_path / folder / "a.nii.gz")
+    result = invoke("evaluate", tmp_path / "ours", tmp_path / "theirs")
+    assert result.exit_code == 0 and result.stderr.startswith(f"warning: {tmp_path / 'ours' / 'a.nii.gz'}: label 7")
+
+
 def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -138,6 +160,8 @@ def test_training_twice_into_one_folder_needs_permission(phantom, tmp_path):
     [
         (("train", "DATA", "--out", "RUN", "--steps", 1, "--minutes", 1), "--steps and --minutes: found both"),
         (("train", "DATA", "--out", "RUN", "--resume", "--overwrite"), "--resume and --overwrite: found both"),
+        (("train", "DATA", "--out", "RUN", "--resume"), "run: no run.toml in it, expected a run to resume"),
+        (("train", "DATA", "--out", "RUN", "--minutes", "inf"), "--minutes inf: expected a time above 0"),
         (("train", "DATA", "--out", "RUN", "--method", "pcl"), "did you mean"),
         (("train", "DATA", "--out", "RUN", "--preset", "fast"), "expected one of cpu, gpu, paper"),
         (("train", "DATA", "--out", "RUN", "--set", "speed"), "expected section.name=value"),

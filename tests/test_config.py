@@ -2,8 +2,9 @@
 
 import pytest
 
-from pclmix.config import PRESETS, PCLMixSettings, Plan, Settings, load_tree, make_settings, paper_deviations, save_tree
+from pclmix.config import PCLMixSettings, Plan, Settings, load_tree, make_settings, paper_deviations, save_tree
 from pclmix.errors import InputError
+from pclmix.presets import PRESETS
 
 PLAN = {
     "channels": ("MR",),

@@ -222,6 +222,25 @@ def test_a_class_in_neither_file_of_a_case_has_a_full_score_there(tmp_path):
     assert evaluate_folders(tmp_path / "predictions", tmp_path / "truth").cases["b"][2] == Score(1.0, 0.0)
 
 
+def test_a_class_that_no_truth_holds_counts_and_is_told_of(folders):
+    """Dice 0 and an infinite distance where it was predicted, a full score in the other case, as of any class."""
+    predictions, truth = folders
+    before = evaluate_folders(predictions, truth)
+    array = labels(classes=(1,))
+    array[0, 0, 0] = 7
+    write(predictions / "p2.nii.gz", array)
+    told = []
+    result = evaluate_folders(predictions, truth, warn=told.append)
+    assert told == [
+        f"{predictions / 'p2.nii.gz'}: label 7, which no truth holds; it counts as a class, with Dice 0 in 1 of 2 cases"
+    ]
+    assert result.cases["p2"][7] == Score(0.0, math.inf) and result.cases["p1"][7] == Score(1.0, 0.0)
+    assert (result.classes[7].dice, result.classes[7].infinite) == (0.5, 1)
+    assert {label: result.classes[label] for label in (1, 2)} == before.classes
+    assert result.mean.dice == pytest.approx((2 * before.mean.dice + 0.5) / 3)
+    assert evaluate_folders(predictions, truth) == result
+
+
 def test_permuting_the_cases_permutes_the_result(folders):
     result = evaluate_folders(*folders)
     turned = summarise(dict(reversed(result.cases.items())))
@@ -234,10 +253,10 @@ def spoil_missing(predictions, truth):
 
 
 def spoil_label(predictions, truth):
-    array = labels()
-    array[0, 0, 0] = 7
-    write(predictions / "p2.nii.gz", array)
-    return "predictions/p2.nii.gz: label 7"
+    array = labels().astype(np.int16)
+    array[0, 0, 0] = -7
+    write(predictions / "p2.nii.gz", array, dtype=np.int16)
+    return "predictions/p2.nii.gz: label -7"
 
 
 def spoil_shape(predictions, truth):

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pclmix.errors import InputError
-from pclmix.files import atomic_path, claim_folder
+from pclmix.files import atomic_path, claim_file, claim_folder
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -59,11 +59,26 @@ def test_a_folder_in_use_is_refused_unless_told_otherwise(tmp_path):
     assert claim_folder(folder) == folder and folder.is_dir()
     assert claim_folder(folder) == folder, "an empty one is fine"
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match=r"not empty, expected an empty one \(or --overwrite\)"):
         claim_folder(folder)
-    for permission in ({"overwrite": True}, {"resume": True}):
-        claim_folder(folder, **permission)
-        assert (folder / "precious.txt").read_text() == "mine"
+    with pytest.raises(InputError, match=r"not empty, expected an empty one \(or --resume\)"):
+        claim_folder(folder, option="--resume")
+    claim_folder(folder, overwrite=True)
+    assert (folder / "precious.txt").read_text() == "mine"
+
+
+def test_a_file_that_exists_is_refused_unless_told_otherwise(tmp_path):
+    path = tmp_path / "sub" / "scores.csv"
+    assert claim_file(path) == path and not path.parent.exists(), "nothing is made before there is something to write"
+    path.parent.mkdir()
+    path.touch()
+    assert claim_file(path) == path, "nothing is lost with an empty file"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"scores.csv: the file exists, expected a new name \(or --overwrite\)"):
+        claim_file(path)
+    assert claim_file(path, overwrite=True).read_text() == "mine"
+    with pytest.raises(InputError, match="sub: found a folder, expected a file"):
+        claim_file(path.parent, overwrite=True)
 
 
 def test_a_file_is_no_folder(tmp_path):

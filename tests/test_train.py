@@ -231,7 +231,7 @@ def test_refuses_a_folder_in_use_and_another_data_set(phantom, tmp_path):
     (other / "labelsTr" / "heart001_frame01.nii.gz").write_bytes(
         (other / "labelsTr" / "heart002_frame01.nii.gz").read_bytes()
     )
-    with pytest.raises(InputError, match="other files"):
+    with pytest.raises(InputError, match=f"trained on {phantom}, found {other}, which has other files"):
         train(other, run, settings=settings(), resume=True)
     train(phantom, run, settings=settings(), steps=3, overwrite=True)
     assert load_tree(RunRecord, run / "run.toml").steps == 3
@@ -250,6 +250,59 @@ def test_a_resume_with_other_arguments_is_refused(phantom, tmp_path, val, other)
         train(phantom, run, resume=True, **other)
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     train(phantom, run, settings=settings(), method="pclmix", seed=0, steps=2, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [
+        ({"steps": 0}, "--steps 0: expected at least 1"),
+        ({"steps": -1}, "--steps -1: expected at least 1"),
+        ({"minutes": 0}, "--minutes 0: expected a time above 0"),
+        ({"minutes": -1.0}, "--minutes -1: expected"),
+        ({"minutes": float("inf")}, "--minutes inf: expected"),
+        ({"minutes": float("nan")}, "--minutes nan: expected"),
+        ({"minutes": 1e308}, r"--minutes 1e\+308: expected"),
+    ],
+)
+def test_a_length_that_makes_no_sense_is_refused_at_once(tmp_path, length, found):
+    with pytest.raises(InputError, match=found):
+        train(tmp_path / "nowhere", tmp_path / "run", **length)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_of_nothing_begins_and_says_so(phantom, tmp_path, capsys):
+    run = tmp_path / "run"
+    for told in (True, False):
+        train(phantom, run, settings=settings(), steps=1, resume=True)
+        assert (f"{run}: no run to resume, so one begins" in capsys.readouterr().err.replace("\n", "")) == told
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.doc").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        train(phantom, other, settings=settings(), steps=1, resume=True)
+
+
+@pytest.mark.parametrize("val_cases", [(), ("heart003",)])
+def test_a_resume_on_another_data_set_names_both(phantom, tmp_path, val_cases):
+    of, run = make_phantom(tmp_path / "of", 6, 3), tmp_path / "run"
+    train(of, run, settings=settings(), steps=1, val_cases=val_cases)
+    with pytest.raises(InputError) as error:
+        train(phantom, run, resume=True)
+    assert str(error.value) == (
+        f"{run}: was trained on {of}, found {phantom}, which has no case heart003_frame01; expected the same data set"
+    )
+    moved = of.rename(tmp_path / "moved")
+    assert train(moved, run, resume=True).steps == 1
+
+
+def test_a_resume_on_a_data_set_of_more_classes_names_both(phantom, tmp_path):
+    run = tmp_path / "run"
+    train(phantom, run, settings=settings(), steps=1)
+    other = shutil.copytree(phantom, tmp_path / "other")
+    meta = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps(meta | {"labels": meta["labels"] | {"scar": 4, "ignore": 5}}))
+    with pytest.raises(InputError, match=f"trained on {phantom}, found {other}, which has 5 classes instead of 4;"):
+        train(other, run, resume=True)
 
 
 @pytest.mark.parametrize("how", ["overwrite", "resume"])
@@ -465,7 +518,7 @@ def test_unlabelled_cases_take_part_and_a_killed_run_with_them_is_resumed_exactl
     for name in ("model.safetensors", "checkpoint.safetensors"):
         assert same(whole.run / name, resumed.run / name), name
     shutil.copy(*sorted((mixed / "imagesTr").glob("heart00[13]_frame01*")))
-    with pytest.raises(InputError, match="other files"):
+    with pytest.raises(InputError, match=f"trained on {mixed}, which now has other files; expected the same"):
         train(mixed, tmp_path / "killed", resume=True)
 
 

@@ -1,4 +1,4 @@
-"""Every setting, validated once: presets, a user's overrides, and the plan that travels with a model.
+"""Every setting, validated once: a preset's and a user's overrides, and the plan that travels with a model.
 
 Two trees. `Settings` says how to train; it comes from a preset and `--set key=value` overrides. `Plan` says what the
 network expects of an image; the planner derives it from the data set and it is saved beside the weights.
@@ -6,7 +6,7 @@ network expects of an image; the planner derives it from the data set and it is 
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -24,6 +24,7 @@ from pydantic import (
 
 from pclmix.errors import InputError
 from pclmix.files import atomic_path
+from pclmix.presets import PAPER_DEVIATIONS, PRESETS
 
 PLAN_VERSION = 1
 
@@ -206,53 +207,6 @@ class Settings(Tree):
     train: TrainSettings = TrainSettings()
 
 
-_SHAPES = {"flip": False, "rotation": 25.0, "scale": 0.4, "stretch": 0.35, "elastic": 0.035}
-_ADAMW = {"name": "adamw", "rate": 2e-3, "weight_decay": 1e-2, "warmup": 0.02, "clip_norm": 5.0}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "cpu": {
-        "network": {"encoder": "plain", "swin_width": 32, "embedding": 64, "window": 8},
-        "augment": _SHAPES,
-        "optimizer": _ADAMW,
-        "planner": {"pixels": 96 * 96, "view": 0.75, "batch": 8},
-        "train": {"steps": 3000},
-    },
-    "gpu": {
-        "network": {"encoder": "plain", "width": 32, "swin_width": 64, "embedding": 128, "window": 8},
-        "augment": {**_SHAPES, "swell": 0.6},
-        "optimizer": _ADAMW,
-        "planner": {"pixels": 128 * 128, "view": 0.75, "batch": 16},
-        "train": {"steps": 15_000},
-    },
-    "paper": {
-        "network": {"encoder": "resnet50", "swin_width": 96},
-        "optimizer": {"name": "sgd", "rate": 0.03, "momentum": 0.9, "weight_decay": 1e-4},
-        "augment": {
-            "right_angles": True, "rotation": 20.0, "scale": 0.0, "gamma": 0.0, "contrast": 0.0,
-            "brightness": 0.0, "noise": 0.0, "blur": 0.0,
-        },
-        "planner": {"crop": 224, "batch": 12, "strokes": "partial", "rings": "off"},
-        "train": {"steps": 60_000, "validations": 20, "unlabelled": 0.0},
-    },
-}  # fmt: skip
-
-
-METHOD_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("cpu", "pclmix"): {"sparing": True, "own_labels": 0.6},
-    ("gpu", "pclmix"): {"sparing": True, "own_labels": 0.6},
-}
-"""What a preset sets of a method's own table, by (preset, method)."""
-
-
-PAPER_DEVIATIONS = (
-    "images are resampled to the plan's pixel size and cropped to 224 x 224, not squeezed to it by nearest neighbour",
-    "the result is the averaged weights of the last step, not the best of the test patients",
-    "batch-norm statistics are estimated again on unmixed images before a model is used",
-    "position parameters are trained and saved; both decoders share one pass; empty slots of the queue take no part",
-)
-"""What preset paper does otherwise than the published experiment, whatever the settings."""
-
-
 def paper_deviations(settings: Settings) -> list[str]:
     """Each way in which a run of preset paper departs from the published experiment, a line each."""
     lines = list(PAPER_DEVIATIONS)
@@ -325,17 +279,31 @@ class Plan(Tree):
         return tuple(sorted(self.classes, key=self.classes.__getitem__))
 
 
+EXPECTED_SETTING = "expected section.name=value, for example optimizer.rate=0.01"
+
+
 def make_settings(preset: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """The preset's settings with `section.key=value` overrides. Raises `InputError` for an unknown name or value."""
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: unknown preset, expected one of {', '.join(PRESETS)}")
-    tree = {section: dict(values) for section, values in PRESETS[preset].items()}
+    """The preset's settings with overrides in words, `section.name=value`; raises as `settings_with` does."""
+    values = {}
     for text in overrides:
         key, separator, value = text.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not separator or not dot:
-            raise InputError(f"--set {text}: expected section.name=value, for example optimizer.rate=0.01")
-        tree.setdefault(section, {})[name] = _parse_value(value.strip())
+        if not separator:
+            raise InputError(f"setting {text}: {EXPECTED_SETTING}")
+        values[key.strip()] = _parse_value(value.strip())
+    return settings_with(preset, values)
+
+
+def settings_with(preset: str, overrides: Mapping[str, Any]) -> Settings:
+    """The preset's settings with the values that `section.name` is given. Raises `InputError` for an unknown name or
+    value."""
+    if preset not in PRESETS:
+        raise InputError(f"preset {preset}: unknown preset, expected one of {', '.join(PRESETS)}")
+    tree = {section: dict(values) for section, values in PRESETS[preset].items()}
+    for key, value in overrides.items():
+        section, dot, name = key.partition(".")
+        if not dot:
+            raise InputError(f"setting {key}: {EXPECTED_SETTING}")
+        tree.setdefault(section, {})[name] = value
     return validated(Settings, {"preset": preset, **tree}, "settings")
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,10 +115,11 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(finite)) if finite else math.nan
 
 
-def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
-    """Score every label file of `truth` against the prediction of the same case id.
+def evaluate_folders(predictions: Path, truth: Path, warn: Callable[[str], None] | None = None) -> Evaluation:
+    """Score every label file of `truth` against the prediction of the same case id, in all classes of either.
 
-    Raises `InputError` for a truth without its prediction, grids that differ, or labels the truth does not know.
+    `warn` is told of each class that was predicted and is in no truth. Raises `InputError` for a truth without its
+    prediction, grids that differ, or truths that hold no class.
     """
     truths, predicted = by_case(truth), by_case(predictions)
     if not truths:
@@ -132,13 +133,26 @@ def evaluate_folders(predictions: Path, truth: Path) -> Evaluation:
             found = {case: job.result() for case, job in jobs.items()}
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    labels = sorted({label for one in found.values() for label in one.in_truth})
-    if not labels:
+    in_truth = {label for one in found.values() for label in one.in_truth}
+    if not in_truth:
         raise InputError(f"{truth}: no label above 0 in any file, expected dense labels")
-    for case, one in found.items():
-        if unknown := sorted(one.scores.keys() - labels):
-            raise InputError(f"{predicted[case]}: label {unknown[0]}, expected 0 or {labels} as in {truth}")
+    labels = sorted({label for one in found.values() for label in one.scores})
+    for label in labels:
+        if label not in in_truth:
+            told = _in_no_truth(label, [predicted[case] for case, one in found.items() if label in one.scores], truths)
+            if warn:
+                warn(told)
     return summarise({case: {n: one.scores.get(n, BOTH_EMPTY) for n in labels} for case, one in found.items()})
+
+
+def _in_no_truth(label: int, paths: list[Path], truths: dict[str, Path]) -> str:
+    """What to tell of a label that only predictions hold, those of `paths`. Raises `InputError` where it is none."""
+    if label < 0:
+        raise InputError(f"{paths[0]}: label {label}, expected 0 or above")
+    return (
+        f"{paths[0]}: label {label}, which no truth holds; it counts as a class, with Dice 0 in {len(paths)} of "
+        f"{len(truths)} cases"
+    )
 
 
 class _Compared(NamedTuple):

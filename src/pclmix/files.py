@@ -43,8 +43,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def claim_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -> Path:
-    """Make `path` an output folder; refuse a non-empty one unless told to overwrite or resume it.
+def claim_file(path: Path, *, overwrite: bool = False) -> Path:
+    """Refuse `path` as an output file if it holds anything, unless told to overwrite it; makes and changes nothing.
+
+    For the beginning of a command, so that nobody waits for what cannot be written. Raises `InputError`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: found a folder, expected a file for the output")
+    if path.exists() and path.stat().st_size and not overwrite:
+        raise InputError(f"{path}: the file exists, expected a new name (or --overwrite)")
+    return path
+
+
+def claim_folder(path: Path, *, overwrite: bool = False, option: str = "--overwrite") -> Path:
+    """Make `path` an output folder; refuse a non-empty one unless the user allowed it, by the option named.
 
     Nothing is deleted here: files of the same name are replaced one by one as they are written, and what else lies in
     the folder stays. Raises `InputError` if `path` is a file or not empty.
@@ -52,8 +65,8 @@ def claim_folder(path: Path, *, overwrite: bool = False, resume: bool = False) -
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: found a file, expected a folder for the output")
-    if path.is_dir() and any(path.iterdir()) and not (resume or overwrite):
-        raise InputError(f"{path}: the output folder is not empty, expected an empty one (or --overwrite)")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise InputError(f"{path}: the output folder is not empty, expected an empty one (or {option})")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -100,16 +100,19 @@ def prepare(
 ) -> Task:
     """Read the data set and the run folder, check what was asked for against both, and plan."""
     chosen = get_method(method or PCLMix.name)
+    record = _recorded(run) if resume else None
     dataset = read_dataset(Path(dataset_folder))
     for line in require_trainable(dataset):
         console.print(f"warning: {line}", highlight=False)
-    run = claim_folder(run, overwrite=overwrite, resume=resume)
-    record = load_tree(RunRecord, run / "run.toml") if resume and (run / "run.toml").exists() else None
+    if record is None:
+        claim_folder(run, overwrite=overwrite)
+        if resume:  # who may be killed says so from the first
+            console.print(f"{run}: no run to resume, so one begins", highlight=False)
+    else:
+        _require_same_data(run, record, dataset)
     val_ids = _val_ids(val_cases, dataset)
     train_ids = None if train_cases is None else case_ids(train_cases, dataset, "cases to train on")
     if record is None:
-        if resume and (left := own_files(run)):
-            raise InputError(f"{run}: {left[0].name} but no run.toml in it, expected a run to resume (or --overwrite)")
         settings, seed = chosen.configured(settings or make_settings("cpu")), seed or 0
     else:
         recorded = load_tree(Settings, run / "settings.toml")
@@ -152,6 +155,37 @@ def prepare(
             f"expected a multiple of {distributed.world()}"
         )
     return Task(chosen, dataset, run, settings, seed, steps, trained, unlabelled, validated, plan, prints, record)
+
+
+def _recorded(run: Path) -> RunRecord | None:
+    """What the run to resume was asked to do; None where nothing has begun. Raises `InputError` where a run's record is
+    missing."""
+    if (run / "run.toml").exists():
+        return load_tree(RunRecord, run / "run.toml")
+    if left := own_files(run):
+        raise InputError(f"{run}: {left[0].name} but no run.toml in it, expected a run to resume (or --overwrite)")
+    return None
+
+
+def _require_same_data(run: Path, record: RunRecord, dataset: Dataset) -> None:
+    """Raise `InputError` where a run cannot have been made from a data set, as far as its dataset.json and names say;
+    `other_data` is for what the files say."""
+    plan = load_tree(Plan, run / "plan.toml")
+    for name in ("channels", "classes"):
+        found, before = len(getattr(dataset, name)), len(getattr(plan, name))
+        if found != before:
+            raise other_data(run, record, dataset, f"{found} {name} instead of {before}")
+    known = {case.id for case in dataset.cases}
+    for case in (*record.train_cases, *record.unlabelled_cases, *record.val_cases):
+        if case not in known:
+            raise other_data(run, record, dataset, f"no case {case}")
+
+
+def other_data(run: Path, record: RunRecord, dataset: Dataset, difference: str) -> InputError:
+    """The error of a resume on another data set than the run was made from, or on one that has changed since."""
+    same = Path(record.dataset).resolve() == dataset.root.resolve()
+    found = "which now has" if same else f"found {dataset.root}, which has"
+    return InputError(f"{run}: was trained on {record.dataset}, {found} {difference}; expected the same data set")
 
 
 def announce(task: Task, record: RunRecord, console: Console) -> None:

@@ -34,7 +34,7 @@ from pclmix.logbook import Logbook, mean_of
 from pclmix.model_file import MODEL_NAME, save_model
 from pclmix.pictures import save_curves, save_panels
 from pclmix.session import Session, open_session, precision
-from pclmix.task import CHECKPOINT_NAME, RunRecord, Task, announce, announce_kinds, begin, prepare
+from pclmix.task import CHECKPOINT_NAME, RunRecord, Task, announce, announce_kinds, begin, other_data, prepare
 from pclmix.validation import Validation, Validator
 
 LOG_EVERY = 10
@@ -92,6 +92,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM, after the state was saved.
         SystemExit: on ranks other than 0, when rank 0 raised one of the others.
     """
+    _require_length(steps, minutes)
     run = Path(run)
     recorded = run / "settings.toml"
     used = load_tree(Settings, recorded) if resume and recorded.exists() else settings or make_settings("cpu")
@@ -101,6 +102,14 @@ def train(
         prepare, dataset_folder, run, settings, method, steps, val_cases, train_cases, seed, resume, overwrite, console
     )
     return _run(fabric, task, minutes, console)
+
+
+def _require_length(steps: int | None, minutes: float | None) -> None:
+    """Raise `InputError` for numbers that are no length of a training."""
+    if steps is not None and steps < 1:
+        raise InputError(f"--steps {steps}: expected at least 1")
+    if minutes is not None and not 0 < minutes * 60 < math.inf:
+        raise InputError(f"--minutes {minutes:g}: expected a time above 0, and a finite one")
 
 
 def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) -> TrainResult:
@@ -123,7 +132,7 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
             dataset=str(dataset.root),
             method=chosen.name,
             seed=task.seed,
-            steps=steps or settings.train.steps,
+            steps=settings.train.steps if steps is None else steps,
             val_cases=tuple(sorted(case.id for case in task.validated)),
             train_cases=tuple(case.id for case in task.trained),
             unlabelled_cases=tuple(case.id for case in task.unlabelled),
@@ -131,9 +140,7 @@ def _run(fabric: Fabric, task: Task, minutes: float | None, console: Console) ->
             version=pclmix.__version__,
         )
     elif record.data_key != _data_key([*cached, *unlabelled]):
-        distributed.leave(
-            InputError(f"{run}: was trained on other files than {dataset.root} holds now, expected the same")
-        )
+        distributed.leave(other_data(run, record, dataset, "other files"))
     announce(task, record, console)
     begun = task.record is not None and (run / CHECKPOINT_NAME).exists()
     start = plan.without_weights() if begun else plan  # a checkpoint holds all weights

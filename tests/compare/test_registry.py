@@ -20,7 +20,7 @@ def test_an_unknown_name_brings_the_nearest():
 @pytest.mark.parametrize(
     "override, found",
     [
-        ("method.mixx=false", "settings of --method pclmix: mixx: unknown, did you mean mix"),
+        ("method.mixx=false", "settings of method pclmix: mixx: unknown, did you mean mix"),
         ("method.mix=perhaps", r"pclmix: mix: .*boolean.*\(found 'perhaps'\)"),
     ],
 )

@@ -12,7 +12,6 @@ import pytest
 from pclmix.experiment.job import run_job
 from pclmix.experiment.plan import place_orders, plan_experiment
 from pclmix.experiment.run import save_rows
-from pclmix.experiment.spec import read_spec
 from pclmix.report.write import write_report
 
 TINY = """
@@ -88,7 +87,7 @@ def untouched(tmp_path_factory, phantom) -> Experiment:
     """Two methods, run to the end without disturbance."""
     made = Experiment(tmp_path_factory.mktemp("untouched") / "study", phantom)
     made.write(**TWO_METHODS)
-    plan = plan_experiment(read_spec(made.file))
+    plan = plan_experiment(made.file)
     place_orders(plan)
     save_rows(plan)
     for order in plan.orders:  # as the job's own process does it, without starting one

@@ -3,9 +3,8 @@
 from experiment.conftest import Experiment
 
 from pclmix.config import Plan
-from pclmix.experiment.job import PLAIN, run_job
+from pclmix.experiment.job import PLAIN_OPTIONS, run_job
 from pclmix.experiment.plan import place_orders, plan_experiment
-from pclmix.experiment.spec import read_spec
 from pclmix.network.copies import passes
 
 
@@ -22,14 +21,14 @@ def test_plain_predictions_are_neither_averaged_nor_post_processed():
         largest_component=((1,),),
     )
     assert passes(plan.mirror, plan.turn) == 6
-    plain = PLAIN.applied(plan)
+    plain = PLAIN_OPTIONS.applied(plan)
     assert passes(plain.mirror, plain.turn) == 1 and plain.largest_component == ()
 
 
 def test_a_job_of_annotation_effort_replaces_the_data_set_of_an_earlier_try(unpacked, tmp_path):
     """As an older version left it: labels in .nii.gz beside images in .nii."""
     study = Experiment(tmp_path / "study", unpacked)
-    plan = plan_experiment(read_spec(study.write(settings="[effort]\nslices = [0.5]\n")))
+    plan = plan_experiment(study.write(settings="[effort]\nslices = [0.5]\n"))
     place_orders(plan)
     order = next(order for order in plan.orders if order.part == "effort")
     folder = study.results / "jobs" / order.job

@@ -1,5 +1,7 @@
 """The experiment file: what it asks for becomes jobs and rows; what cannot be is one line."""
 
+import shutil
+
 import pytest
 
 from pclmix.errors import InputError
@@ -8,7 +10,7 @@ from pclmix.experiment.spec import read_spec
 
 
 def planned(experiment, *arguments, **options):
-    return plan_experiment(read_spec(experiment.write(*arguments, **options)))
+    return plan_experiment(experiment.write(*arguments, **options))
 
 
 def test_folds_methods_and_seeds_multiply(experiment):
@@ -62,11 +64,14 @@ def test_settings_of_a_method_reach_that_method_alone(experiment):
         ({"version": 2}, r"study.toml: experiment file of version 2, expected version = 1"),
         ({"methods": ("pclmx",)}, "pclmx: unknown, did you mean pclmix"),
         ({"settings": '"optimizer.rat" = 1'}, "optimizer.rat: unknown, did you mean rate"),
+        ({"settings": '"optimizer.rate" = -1'}, r"settings: optimizer.rate: .*greater than 0 \(found -1\)"),
+        ({"settings": "rate = 1"}, "setting rate: expected section.name=value"),
         ({"settings": '[ablation]\na = {"method.weight" = 1}', "methods": ("pclmix",)}, "pclmix: weight: unknown"),
         ({"settings": "[method.em]\nweight = 1"}, "study.toml: settings of (method )?em, expected one of the methods"),
         ({"more": "sedes = [1]"}, "study.toml: sedes: unknown, did you mean seeds"),
         ({"more": "minutes = 1.0"}, "steps and minutes, expected one"),
-        ({"more": 'preset = "fast"'}, "--preset fast: unknown preset"),
+        ({"more": "minutes = nan"}, "minutes: Input should be"),
+        ({"more": 'preset = "fast"'}, "study.toml: preset fast: unknown preset"),
         ({"more": 'reference = "pclmix"'}, "reference pclmix, expected one of the methods"),
         ({"more": 'external = {pce = "x"}'}, "row pce comes twice"),
         ({"more": 'external = {other = "nowhere"}'}, "nowhere: no such folder, expected the predictions of other"),
@@ -83,7 +88,17 @@ def test_settings_of_a_method_reach_that_method_alone(experiment):
 def test_what_cannot_be_is_one_line(experiment, options, found):
     with pytest.raises(InputError, match=found) as caught:
         planned(experiment, **options)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{experiment.file}: ") and "\n" not in str(caught.value)
+
+
+def test_predictions_of_another_tool_must_hold_every_test_case(experiment, phantom):
+    theirs = experiment.folder / "theirs"
+    theirs.mkdir(parents=True)
+    for path in sorted((phantom / "labelsTr_dense").iterdir())[1:]:
+        shutil.copy(path, theirs)
+    with pytest.raises(InputError, match=r"study.toml: .*theirs: no prediction for heart001_frame01, expected"):
+        planned(experiment, 'external = {theirs = "theirs"}')
+    assert planned(experiment, 'external = {theirs = "theirs"}', folds='[{test = ["heart002"]}]').orders[1].predictions
 
 
 def test_a_results_folder_of_other_settings_is_refused(experiment):

@@ -99,12 +99,19 @@ def evaluate(
     truth: Annotated[Path, typer.Argument(help="Folder of dense label files.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line a case and class.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --json and --csv.")] = False,
 ) -> None:
     """Dice and HD95 of predictions, a class at a time, in 3-D (an image of one slice in 2-D) and in mm."""
     from pclmix.console import stdout_console
     from pclmix.evaluate import evaluate_folders, render, write_csv, write_json
+    from pclmix.files import claim_file
 
-    evaluation = evaluate_folders(predictions, truth)
+    if json_file and json_file == csv_file:
+        raise InputError(f"--json and --csv: found one file ({csv_file}), expected two")
+    for path in (json_file, csv_file):
+        if path:
+            claim_file(path, overwrite=overwrite)
+    evaluation = evaluate_folders(predictions, truth, warn)
     if json_file:
         write_json(evaluation, json_file)
     if csv_file:

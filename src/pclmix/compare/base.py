@@ -7,10 +7,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pclmix.config import METHOD_PRESETS, ClassGroup, Plan, Settings, Tree, validated
+from pclmix.config import ClassGroup, Plan, Settings, Tree, validated
 from pclmix.data.batches import Batch, BatchSource
 from pclmix.data.folder import Case, Dataset
 from pclmix.network.dual import SegmentationNet, kept_for_inference, pretrained_segmentation_net
+from pclmix.presets import METHOD_PRESETS
 
 
 class Losses(NamedTuple):
@@ -58,7 +59,7 @@ class Method(ABC):
     def own(cls, settings: Settings) -> Tree:
         """The method's own table of the run's settings. Raises `InputError` for an unknown name or value."""
         values = METHOD_PRESETS.get((settings.preset, cls.name), {}) | settings.method
-        return validated(cls.OwnSettings, values, f"settings of --method {cls.name}")
+        return validated(cls.OwnSettings, values, f"settings of method {cls.name}")
 
     @classmethod
     def configured(cls, settings: Settings) -> Settings:

@@ -39,5 +39,5 @@ METHODS: dict[str, type[Method]] = {
 def get_method(name: str) -> type[Method]:
     """The method of that name. Raises `InputError` naming the nearest one."""
     if name not in METHODS:
-        raise InputError(f"--method {name}: unknown, {nearest(name, METHODS)}")
+        raise InputError(f"method {name}: unknown, {nearest(name, METHODS)}")
     return METHODS[name]

@@ -15,7 +15,7 @@ from torch import Tensor
 from pclmix.config import AugmentSettings, Plan, TrainSettings
 from pclmix.data.augment import CONTROL, Draw, Geometry, draw, shade, warp, window_sides
 from pclmix.data.cache import CachedCase
-from pclmix.data.draws import CHANCE, CROPS, PLAIN, Pick, SliceRow, random_numbers
+from pclmix.data.draws import CHANCE, CROPS, STATISTICS, Pick, SliceRow, random_numbers
 from pclmix.data.kinds import KINDS, SliceKind
 from pclmix.data.placing import CropChance, brought, crop_centre, foreground_pixels, overlap
 from pclmix.data.strokes import Ring, beyond, find_ring
@@ -139,7 +139,7 @@ class BatchSource:
         It is whole on every rank, so that all get the same statistics, and of annotated slices alone.
         """
         chosen = self.plain_row.take(index * self.plan.batch, self.plan.batch)
-        windows = self._windows(chosen, random_numbers(self.seed, PLAIN, index), slice(None))
+        windows = self._windows(chosen, random_numbers(self.seed, STATISTICS, index), slice(None))
         count = len(chosen)
         still, one = torch.zeros(count, 2, CONTROL, CONTROL), torch.ones(count)
         frame = self._frame(windows, torch.eye(2).expand(count, 2, 2))

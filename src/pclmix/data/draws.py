@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ORDER, CROPS, CHANCE, PLAIN, UNLABELLED = range(5)
+ORDER, CROPS, CHANCE, STATISTICS, UNLABELLED = range(5)
 """Streams of random numbers; each is seeded by (seed, stream, counter)."""
 
 

@@ -18,12 +18,11 @@ MARGIN = 0.1
 
 
 class Ring(NamedTuple):
-    """What the background strokes of a slice (H, W) surround, and `margin` mm round it: the `first` and the `last`
-    column of each row, (H,) whole numbers, `last` before `first` where the whole row lies beyond."""
+    """What the background strokes of a slice (H, W) surround, and a margin round it: the `first` and the `last` column
+    of each row, (H,) whole numbers, `last` before `first` where the whole row lies beyond."""
 
     first: NDArray[np.int32]
     last: NDArray[np.int32]
-    margin: float
 
 
 def find_ring(strokes: NDArray[np.uint8], spacing: tuple[float, float]) -> Ring | None:
@@ -50,9 +49,7 @@ def find_ring(strokes: NDArray[np.uint8], spacing: tuple[float, float]) -> Ring 
     last = np.where(across > 0, crossing, np.inf).min(axis=0)
     last[((across == 0) & (room < 0)).any(axis=0)] = -1
     columns = strokes.shape[1]
-    return Ring(
-        np.ceil(first.clip(0, columns)).astype(np.int32), np.floor(last.clip(-1, columns - 1)).astype(np.int32), margin
-    )
+    return Ring(np.ceil(first.clip(0, columns)).astype(np.int32), np.floor(last.clip(-1, columns - 1)).astype(np.int32))
 
 
 def beyond(ring: Ring, rows: slice, columns: slice) -> NDArray[np.bool_]:

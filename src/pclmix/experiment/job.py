@@ -33,7 +33,7 @@ from pclmix.interrupt import Interrupted
 from pclmix.labels import IGNORE
 from pclmix.train import CHECKPOINT_NAME, train
 
-PLAIN = PredictOptions(mirror=False, turn=0, largest_component=False, page=False)
+PLAIN_OPTIONS = PredictOptions(mirror=False, turn=0, largest_component=False, page=False)
 """The network's word and nothing else: no averaging over copies, no post-processing."""
 
 
@@ -91,21 +91,23 @@ def _trained(
         thin_dataset(dataset, order.train_cases, thinned, kind, order.value, order.seed, axis)
         source = read_dataset(thinned)
     run = folder / "run"
+    begun = (run / "run.toml").exists()
     trained = train(
         source.root,
         run,
         settings=order.settings,
         method=order.method,
         steps=order.steps,
-        minutes=None if (run / "run.toml").exists() else order.minutes,
+        minutes=None if begun else order.minutes,
         val_cases=(),
         train_cases=order.train_cases,
         seed=order.seed,
-        resume=True,
+        resume=begun,
+        overwrite=not begun,  # what a process left that was killed before it had begun
     )
     images = [image for case in tested for image in case.images]
     scores = {}
-    for name, options in (("default", PredictOptions(page=False)), ("plain", PLAIN)):
+    for name, options in (("default", PredictOptions(page=False)), ("plain", PLAIN_OPTIONS)):
         predictions = folder / ("predictions" if name == "default" else "predictions_plain")
         for _ in predict_files(run, images, predictions, options, overwrite=True):
             pass

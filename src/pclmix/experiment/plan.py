@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pclmix.compare.registry import get_method
-from pclmix.config import load_tree, make_settings, save_tree
+from pclmix.config import load_tree, save_tree, settings_with
 from pclmix.data.folder import Dataset, case_ids, read_dataset
 from pclmix.errors import InputError
+from pclmix.evaluate import by_case
 from pclmix.experiment.order import ORDER_NAME, Order
-from pclmix.experiment.spec import ExperimentSpec, FoldSpec, Overrides
+from pclmix.experiment.spec import ExperimentSpec, FoldSpec, Overrides, read_spec
 
 
 class Row(NamedTuple):
@@ -45,14 +46,26 @@ class ExperimentPlan(NamedTuple):
         return Path(self.spec.results)
 
 
-def plan_experiment(spec: ExperimentSpec) -> ExperimentPlan:
-    """All jobs and rows. Raises `InputError` for an unknown method or override, or folds that cannot be."""
+def plan_experiment(file: Path) -> ExperimentPlan:
+    """All jobs and rows of an experiment file. Raises `InputError` naming the file for an unknown method or override,
+    folds that cannot be, or another tool's predictions that lack a test case."""
+    spec = read_spec(file)
     dataset = read_dataset(Path(spec.dataset))
-    folds = make_folds(spec, dataset)
-    wanted = _variants(spec)
+    try:
+        folds = make_folds(spec, dataset)
+        orders, rows = _trained(spec, folds)
+        scored, more = _external(spec, folds)
+        _require_unique([*orders, *scored])
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    return ExperimentPlan(spec, folds, [*orders, *scored], [*rows, *more])
+
+
+def _trained(spec: ExperimentSpec, folds: list[Fold]) -> tuple[list[Order], list[Row]]:
+    """Jobs that train, and the rows they fill."""
     known: dict[str, Order] = {}
     rows = []
-    for part, row, method, parameter, value, overrides in wanted:
+    for part, row, method, parameter, value, overrides in _variants(spec):
         names = []
         for fold in folds:
             for seed in spec.seeds:
@@ -61,10 +74,18 @@ def plan_experiment(spec: ExperimentSpec) -> ExperimentPlan:
                 same = known.setdefault(json.dumps(order.work(), sort_keys=True), order)
                 names.append(same.job)
         rows.append(Row(part, row, parameter, value, tuple(names)))
-    orders = list(known.values())
+    return list(known.values()), rows
+
+
+def _external(spec: ExperimentSpec, folds: list[Fold]) -> tuple[list[Order], list[Row]]:
+    """Jobs that score what other tools predicted, and a row each. Raises `InputError` where a test case is missing."""
+    orders, rows = [], []
     for name, folder in spec.external.items():
         if not Path(folder).is_dir():
             raise InputError(f"{folder}: no such folder, expected the predictions of {name}")
+        missing = sorted({case for fold in folds for case in fold.test} - by_case(Path(folder)).keys())
+        if missing:
+            raise InputError(f"{folder}: no prediction for {missing[0]}, expected one of every test case")
         jobs = [
             Order(
                 job=f"external/{name}/fold-{fold.name}",
@@ -82,11 +103,14 @@ def plan_experiment(spec: ExperimentSpec) -> ExperimentPlan:
         ]
         orders += jobs
         rows.append(Row("comparison", name, "", 0.0, tuple(job.job for job in jobs)))
+    return orders, rows
+
+
+def _require_unique(orders: list[Order]) -> None:
     names = [order.job for order in orders]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise InputError(f"job {min(twice)} comes twice, expected rows whose names differ in letters and digits")
-    return ExperimentPlan(spec, folds, orders, rows)
 
 
 def _variants(spec: ExperimentSpec) -> list[tuple[str, str, str, str, float, Overrides]]:
@@ -116,7 +140,7 @@ def _order(
     chosen = get_method(method)
     own = {f"method.{name}": entry for name, entry in spec.method.get(method, {}).items()}
     together = {**spec.settings, **own, **overrides}
-    settings = chosen.configured(make_settings(spec.preset, tuple(f"{k}={json.dumps(v)}" for k, v in together.items())))
+    settings = chosen.configured(settings_with(spec.preset, together))
     steps = None if spec.minutes else spec.steps or settings.train.steps
     label = row if part == "comparison" else f"{part}/{row}"
     return Order(

@@ -14,7 +14,7 @@ from pclmix.experiment.board import Board
 from pclmix.experiment.job import run_job
 from pclmix.experiment.order import COMMAND, Order, fail
 from pclmix.experiment.plan import ExperimentPlan, place_orders, plan_experiment
-from pclmix.experiment.spec import VERSION, read_spec
+from pclmix.experiment.spec import VERSION
 from pclmix.files import atomic_path, claim_folder
 from pclmix.interrupt import Interrupted, stop_on_signal
 
@@ -31,8 +31,8 @@ def run_experiment(
         Interrupted: Ctrl-C or SIGTERM; what was running can be resumed.
     """
     console = console or stderr_console()
-    plan = plan_experiment(read_spec(file))
-    results = claim_folder(plan.results, resume=resume)
+    plan = plan_experiment(file)
+    results = claim_folder(plan.results, overwrite=resume, option="--resume")
     lock = FileLock(results / ".lock", timeout=0)
     try:
         with lock:

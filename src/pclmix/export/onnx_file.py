@@ -11,7 +11,7 @@ import pclmix
 from pclmix.config import Plan, tree_to_toml
 from pclmix.errors import InputError
 from pclmix.export.portable import portable, require_agreement, unwarned
-from pclmix.files import atomic_path
+from pclmix.files import atomic_path, claim_file
 from pclmix.model_file import load_model
 from pclmix.network.dual import SegmentationNet
 
@@ -35,8 +35,7 @@ def write_onnx(model: str | Path, out: Path, *, overwrite: bool = False) -> Path
     _require_libraries()
     if out.suffix != ".onnx":
         raise InputError(f"{out}: found {out.suffix or 'no suffix'}, expected a name that ends in .onnx")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: the file exists, expected a new name (or --overwrite)")
+    claim_file(out, overwrite=overwrite)
     net, plan = load_model(model)
     with atomic_path(out) as temporary:
         _export(net, plan, temporary)
