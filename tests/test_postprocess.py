@@ -69,7 +69,7 @@ def scribble_at(*places):
     return scribble
 
 
-def test_chosen_where_no_stroke_is_hit_outside_the_largest_pieces():
+def test_chosen_where_no_stroke_is_hit_outside_the_largest_piece():
     assert choose_components([(two_pieces(), scribble_at(((0, 0, 0), 1)))], ((1,),)) == ((1,),)
 
 
@@ -78,10 +78,12 @@ def test_not_chosen_for_a_structure_that_comes_in_pieces():
     assert choose_components([(two_pieces(), scribble)], ((1,),)) == ()
 
 
-def test_chosen_for_a_structure_that_comes_in_two_pieces_of_like_size():
+def test_not_chosen_for_cells_of_which_the_small_ones_go_without_a_stroke():
+    """Strokes in two like pieces say that there are several; that the small third has none says nothing of it."""
     labels, scribble = two_pieces(), scribble_at(((0, 0, 0), 1), ((3, 6, 6), 1))
     labels[3, 3:8, 6:8] = 1
-    assert choose_components([(labels, scribble)], ((1,),)) == ((1,),)
+    labels[0, 7, 7] = 1
+    assert choose_components([(labels, scribble)], ((1,),)) == ()
 
 
 def test_a_stroke_of_another_class_does_not_speak_for_the_piece_beneath_it():

@@ -13,7 +13,7 @@ LIKE_THE_LARGEST = 0.5
 """A component stays if it has at least this share of the voxels of the largest. A heart that a lost slice cuts in two
 would else lose half of itself, and of two kidneys one would go."""
 LOST_STROKES = 0.01
-"""A group keeps its largest components only if at most this share of the strokes it hits lies outside of them."""
+"""A group keeps its largest components only if at most this share of the strokes it hits lies outside the largest."""
 
 
 def keep_largest_components(labels: NDArray[np.uint8], groups: Sequence[ClassGroup]) -> NDArray[np.uint8]:
@@ -26,7 +26,7 @@ def keep_largest_components(labels: NDArray[np.uint8], groups: Sequence[ClassGro
     out = labels.copy()
     inside = out[bounding_box(labels > 0)]
     for group in groups:
-        inside[_smaller_components(np.isin(inside, group))] = 0
+        inside[_components_below(np.isin(inside, group), LIKE_THE_LARGEST)] = 0
     return out
 
 
@@ -41,9 +41,10 @@ def choose_components(
 ) -> tuple[ClassGroup, ...]:
     """Groups that should keep their largest components only, in order, from (prediction, scribble) of training cases.
 
-    A structure may come in pieces of any size (many lesions). If so, strokes that the prediction hits lie in the
-    smaller ones; if hardly any does, what lies there is taken for a false positive. A group is judged by what the
-    groups before it, where they were chosen, have left.
+    A structure may come in pieces (lesions, cells). If so, strokes that the prediction hits lie in others than the
+    largest; if hardly any does, what lies there is taken for a false positive. Pieces of like size count as others
+    here: who paints two of many cells says nothing against the small ones. A group is judged by what the groups before
+    it, where they were chosen, have left.
     """
     known = list(pairs)
     chosen: list[ClassGroup] = []
@@ -53,18 +54,18 @@ def choose_components(
             predicted = np.isin(prediction, group)
             strokes = predicted & np.isin(scribble, group)
             hit += int(strokes.sum())
-            lost += int((strokes & _smaller_components(predicted)).sum())
+            lost += int((strokes & _components_below(predicted, 1.0)).sum())
         if hit and lost <= LOST_STROKES * hit:
             chosen.append(tuple(group))
             known = [(keep_largest_components(prediction, (group,)), scribble) for prediction, scribble in known]
     return tuple(chosen)
 
 
-def _smaller_components(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Voxels of components with less than half as many voxels as the largest."""
+def _components_below(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """Voxels of components with less than this share of the voxels of the largest."""
     components, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
     sizes = np.bincount(components.ravel(), minlength=1)
     sizes[0] = 0
-    smaller = sizes < LIKE_THE_LARGEST * sizes.max()
-    smaller[0] = False
-    return smaller[components]
+    below = sizes < share * sizes.max()
+    below[0] = False
+    return below[components]
