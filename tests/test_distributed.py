@@ -152,7 +152,7 @@ def test_two_processes_make_the_own_labels_that_one_makes(phantom, tmp_path, val
 def test_a_stopped_and_killed_run_of_two_goes_on_to_the_same_weights(phantom, tmp_path, val, ranks):
     def run(*more, launcher=("-m", "pclmix"), devices=("--devices", "2")):
         arguments = ["train", phantom, "--out", broken, "--steps", STEPS, "--val-cases", val]
-        return start(*launcher, *arguments, *devices, *options(), *more)
+        return start(*launcher, *arguments, *devices, *options(*WHOLE), *more)
 
     broken = tmp_path / "broken"
     process = run()

@@ -106,7 +106,7 @@ def test_it_takes_the_place_of_pclmix_where_that_is_set():
 @pytest.mark.parametrize("override", ["mix=false", "auxiliary=0.2", "queue=10"])
 def test_what_is_left_out_cannot_be_set(override):
     name = override.split("=")[0]
-    with pytest.raises(InputError, match=rf"--method pclmix: {name}: no effect .* expected method.sparing=false"):
+    with pytest.raises(InputError, match=rf"method pclmix: {name}: no effect .* expected method.sparing=false"):
         PCLMix.configured(make_settings("cpu", (f"method.{override}",)))
     PCLMix.configured(make_settings("cpu", (f"method.{override}", "method.sparing=false")))
 
