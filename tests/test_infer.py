@@ -443,6 +443,17 @@ def test_a_damaged_case_is_told_of_at_the_end_and_the_others_have_all(model, tmp
     assert "5 segmented cases" in (tmp_path / "out" / "index.html").read_text()
 
 
+def test_a_case_that_fails_after_its_labels_were_written_is_one_line_too(model, tmp_path, monkeypatch):
+    def full(*_):
+        raise InputError("a.png: No space left on device")
+
+    monkeypatch.setattr("pclmix.infer._seen", full)
+    write(tmp_path / "in" / "a.nii.gz", noise(0))
+    with pytest.raises(InputError, match="No space left"):
+        list(predict_files(model, [tmp_path / "in"], tmp_path / "out", PredictOptions()))
+    assert (tmp_path / "out" / "a.nii.gz").exists()
+
+
 def test_each_of_several_damaged_cases_has_its_line(model, tmp_path):
     for name in ("a", "b", "c"):
         write(tmp_path / "in" / f"{name}.nii.gz", noise(0))

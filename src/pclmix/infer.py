@@ -223,7 +223,7 @@ def predict_files(
             yield path
     if facts:
         write_overview(out, facts, plan)
-    if is_new and len(failures) == len(cases):
+    if is_new and not any(out.iterdir()):
         out.rmdir()
     _tell(failures, len(cases), warn)
 
