@@ -137,22 +137,14 @@ def evaluate_folders(predictions: Path, truth: Path, warn: Callable[[str], None]
     if not in_truth:
         raise InputError(f"{truth}: no label above 0 in any file, expected dense labels")
     labels = sorted({label for one in found.values() for label in one.scores})
-    for label in labels:
-        if label not in in_truth:
-            told = _in_no_truth(label, [predicted[case] for case, one in found.items() if label in one.scores], truths)
-            if warn:
-                warn(told)
+    for label in sorted({*labels} - in_truth):
+        paths = [predicted[case] for case, one in found.items() if label in one.scores]
+        if label < 0:
+            raise InputError(f"{paths[0]}: label {label}, expected 0 or above")
+        if warn:
+            share = f"{len(paths)} of {len(truths)} cases"
+            warn(f"{paths[0]}: label {label}, which no truth holds; it counts as a class, with Dice 0 in {share}")
     return summarise({case: {n: one.scores.get(n, BOTH_EMPTY) for n in labels} for case, one in found.items()})
-
-
-def _in_no_truth(label: int, paths: list[Path], truths: dict[str, Path]) -> str:
-    """What to tell of a label that only predictions hold, those of `paths`. Raises `InputError` where it is none."""
-    if label < 0:
-        raise InputError(f"{paths[0]}: label {label}, expected 0 or above")
-    return (
-        f"{paths[0]}: label {label}, which no truth holds; it counts as a class, with Dice 0 in {len(paths)} of "
-        f"{len(truths)} cases"
-    )
 
 
 class _Compared(NamedTuple):

@@ -3,7 +3,7 @@
 Of a folder the images are taken; labels that lie beside them are left out, and that is said.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from pclmix.data.volume import (
     require_same_grid,
     spacing_warning,
 )
-from pclmix.errors import InputError
+from pclmix.errors import InputError, some
 
 FAR = 10
 """How many times larger or smaller than those trained on pixels are that are told of: more than organs of one kind
@@ -115,11 +115,11 @@ def _images_in(folder: Path) -> tuple[dict[Path, str], list[Path]]:
     if images:
         return images, labels
     if labels:
-        names = _some(path.name for path in labels)
+        names = some([path.name for path in labels], 3)
         raise InputError(f"{folder}: labels alone ({names}), expected images, or such files by their own names")
     inside = [place.name for place in sorted(folder.iterdir()) if _holds_images(place)]
     if inside:
-        found_there = f"no image in this folder itself, folders in it have some ({_some(inside)})"
+        found_there = f"no image in this folder itself, folders in it have some ({some(inside, 3)})"
         raise InputError(f"{folder}: {found_there}, expected those as inputs ({folder}/*)")
     raise InputError(f"{folder}: no image in this folder, expected {READABLE}")
 
@@ -146,8 +146,3 @@ def _count(paths: Sequence[Path], channels: int) -> int:
         return count_channels(paths)
     except InputError:
         return channels
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

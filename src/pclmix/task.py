@@ -121,7 +121,7 @@ def prepare(
         _require_same(run, "steps", steps, record.steps)
         chosen = get_method(record.method)
         _require_same(run, "settings", chosen.configured(settings) if settings else None, recorded)
-        kept = case_ids(record.val_cases, dataset, str(run / "run.toml"))
+        kept = set(record.val_cases)
         _require_same(run, "validation cases", val_ids if val_cases is not None else None, kept)
         seed, settings, val_ids = record.seed, recorded, kept
         if train_ids is not None:

@@ -13,7 +13,7 @@ from pclmix.data.folder import Case, Dataset, read_dense, unlabelled_cases
 from pclmix.data.kinds import KINDS
 from pclmix.data.orientation import STORED, by_header, common, letters
 from pclmix.data.volume import difference, read_geometry, read_image, require_same_grid
-from pclmix.errors import InputError
+from pclmix.errors import InputError, some
 
 
 @dataclass
@@ -41,7 +41,7 @@ def check_dataset(dataset: Dataset) -> CheckReport:
     if without:
         report.warnings.append(
             f"{len(without)} cases without any label, trained on only by methods that use unlabelled slices, "
-            f"as pclmix does: {_some(without)}"
+            f"as pclmix does: {some(without)}"
         )
     if not scribbled:
         report.problems.append(f"{dataset.root / 'labelsTr'}: no case with a scribble, expected at least one")
@@ -108,7 +108,7 @@ def stroke_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
             case for case in drawn if sum(case.pixels) == np.prod(case.shape)
         ],
     }
-    lines = [f"{folder}: {what} ({_some([c.id for c in cases])})" for what, cases in suspects.items() if cases]
+    lines = [f"{folder}: {what} ({some([c.id for c in cases])})" for what, cases in suspects.items() if cases]
     totals = np.sum([case.pixels for case in facts], axis=0)
     for name, value in dataset.classes.items():
         if value and totals[value] == 0:
@@ -129,7 +129,7 @@ def storage_warnings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[str]:
         return []
     return [
         f"{dataset.root / 'imagesTr'}: rows and columns run to {usual} in most images, but to "
-        f"{letters(others[0].directions)} in {_some([case.id for case in others])}; the network sees them as stored, "
+        f"{letters(others[0].directions)} in {some([case.id for case in others])}; the network sees them as stored, "
         "so better store all alike"
     ]
 
@@ -186,7 +186,3 @@ def _kinds(prints: Fingerprint) -> Table:
 def _range(values: np.ndarray) -> str:
     low, high = f"{values.min():.4g}", f"{values.max():.4g}"
     return low if low == high else f"{low}-{high}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

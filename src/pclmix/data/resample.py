@@ -29,8 +29,8 @@ def plan_axis(volume: Volume, plan: Plan) -> int:
 
 
 def resampled_size(shape: tuple[int, int], spacing: tuple[float, float], plan: Plan) -> tuple[int, int]:
-    """Rows and columns of a slice at the plan's spacing, at least 1."""
-    rows, columns = (max(1, round(n * s / target)) for n, s, target in zip(shape, spacing, plan.spacing, strict=True))
+    """Rows and columns of a slice at the plan's spacing; 0 of a slice far smaller than a pixel of the plan."""
+    rows, columns = (round(n * s / target) for n, s, target in zip(shape, spacing, plan.spacing, strict=True))
     return rows, columns
 
 
@@ -40,14 +40,15 @@ def preprocess_image(images: Sequence[Volume], plan: Plan) -> NDArray[np.float32
     Raises `InputError` where there would be no pixel along an axis, or more than memory holds.
     """
     axis = plan_axis(images[0], plan)
-    _require_fit(images[0], axis, plan)
     spacing = in_plane(images[0].geometry.spacing, axis)
+    count, *sides = to_slices(images[0].array, axis).shape
+    size = resampled_size((sides[0], sides[1]), spacing, plan)
+    _require_fit(images[0], spacing, (count, *size), plan)
     channels = []
     for index, volume in enumerate(images):
         slices = to_slices(_normalised(volume.array, plan, index), axis)
         channels.append(torch.from_numpy(np.ascontiguousarray(slices, dtype=np.float32)))
     stack = torch.stack(channels, dim=1)
-    size = resampled_size((stack.shape[2], stack.shape[3]), spacing, plan)
     if size != tuple(stack.shape[2:]):
         # Antialiasing only acts where the grid gets coarser; it keeps thin structures from being skipped.
         stack = functional.interpolate(stack, size, mode="bilinear", align_corners=False, antialias=True)
@@ -85,11 +86,12 @@ def restore(probabilities: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor
     return functional.interpolate(probabilities, shape, mode="bilinear", align_corners=False)
 
 
-def _require_fit(image: Volume, axis: int, plan: Plan) -> None:
-    """Refuse an image whose pixels are so far from the plan's that there is nothing to see, or far too much."""
-    spacing = in_plane(image.geometry.spacing, axis)
-    count, *sides = to_slices(image.array, axis).shape
-    rows, columns = (round(n * s / target) for n, s, target in zip(sides, spacing, plan.spacing, strict=True))
+def _require_fit(image: Volume, spacing: tuple[float, float], shape: tuple[int, int, int], plan: Plan) -> None:
+    """Refuse an image whose pixels are so far from the plan's that there is nothing to see, or far too much.
+
+    `spacing` is its own in the plane, `shape` the slices, rows and columns that it would have at the plan's.
+    """
+    count, rows, columns = shape
     found = (
         f"{image.path}: pixels of {numbers(spacing)} mm give slices of {rows} x {columns} pixels "
         f"at the plan's {numbers(plan.spacing)} mm"

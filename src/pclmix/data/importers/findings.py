@@ -9,6 +9,7 @@ from pclmix.data.importers.contact_sheet import NOT_SAID
 from pclmix.data.importers.meanings import Meanings
 from pclmix.data.importers.pairing import Pairing
 from pclmix.data.importers.survey import Survey
+from pclmix.errors import some
 from pclmix.report.document import Block, Cell, Heading, Items, Picture, Table, Text
 
 TITLE = "What was found in the images and labels"
@@ -46,7 +47,7 @@ def find_warnings(folders: Folders, meanings: Meanings) -> list[str]:
         if pair.label is None
     ]
     if empty := unpainted(survey, meanings):
-        lines.append(f"{labels}: nothing is painted in {_some(empty)}, so it is {UNLABELLED}")
+        lines.append(f"{labels}: nothing is painted in {some(empty)}, so it is {UNLABELLED}")
     if all_said and meanings.background not in found:
         lines.append(
             f"{labels}: no stroke on the background, so a model has nothing to tell the structures from; paint some "
@@ -135,7 +136,3 @@ def _table(name: str, caption: str, header: tuple[str, ...], rows: Sequence[tupl
 
 def _name(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path != folder else path.name
-
-
-def _some(cases: Sequence[str]) -> str:
-    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")
